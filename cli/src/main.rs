@@ -1,0 +1,2 @@
+//! puntctl: drives puntd over its control socket.
+fn main() {}

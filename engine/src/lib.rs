@@ -1,0 +1,1 @@
+//! puntd as a library.

@@ -1,0 +1,1 @@
+//! The punt library of puntd.

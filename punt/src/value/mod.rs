@@ -1,0 +1,28 @@
+//! Values an operator writes: each type reads one notation and says in one sentence what is wrong with another.
+
+mod interface_address;
+mod mac;
+mod prefix;
+
+pub use interface_address::{InterfaceAddress, ParseInterfaceAddressError};
+pub use mac::{Mac, ParseMacError};
+pub use prefix::{ParsePrefixError, Prefix};
+
+/// Serde by way of `Display` and `FromStr`, so that JSON, TOML and the command line share one notation.
+macro_rules! serde_as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use serde_as_text;

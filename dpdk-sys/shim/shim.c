@@ -438,14 +438,14 @@ void dp_fib4_free(struct rte_fib *fib)
 	rte_fib_free(fib);
 }
 
-int dp_fib4_add(struct rte_fib *fib, uint32_t address, uint8_t depth, uint32_t hop)
+int dp_fib4_add(struct rte_fib *fib, const uint32_t *address, uint8_t depth, uint32_t hop)
 {
-	return rte_fib_add(fib, address, depth, hop);
+	return rte_fib_add(fib, *address, depth, hop);
 }
 
-int dp_fib4_delete(struct rte_fib *fib, uint32_t address, uint8_t depth)
+int dp_fib4_delete(struct rte_fib *fib, const uint32_t *address, uint8_t depth)
 {
-	return rte_fib_delete(fib, address, depth);
+	return rte_fib_delete(fib, *address, depth);
 }
 
 void dp_fib4_lookup(struct rte_fib *fib, const uint32_t *addresses, uint64_t *hops, uint32_t count)
@@ -458,7 +458,7 @@ void dp_fib4_lookup(struct rte_fib *fib, const uint32_t *addresses, uint64_t *ho
 #define ADDRESS(a) ((const struct rte_ipv6_addr *)(a))
 #define ADDRESSES(a) ((const struct rte_ipv6_addr *)(a))
 #else
-#define ADDRESS(a) (a)
+#define ADDRESS(a) (*(a))
 #define ADDRESSES(a) ((uint8_t(*)[16])(uintptr_t)(a))
 #endif
 
@@ -482,12 +482,12 @@ void dp_fib6_free(struct rte_fib6 *fib)
 	rte_fib6_free(fib);
 }
 
-int dp_fib6_add(struct rte_fib6 *fib, const uint8_t address[16], uint8_t depth, uint32_t hop)
+int dp_fib6_add(struct rte_fib6 *fib, const uint8_t (*address)[16], uint8_t depth, uint32_t hop)
 {
 	return rte_fib6_add(fib, ADDRESS(address), depth, hop);
 }
 
-int dp_fib6_delete(struct rte_fib6 *fib, const uint8_t address[16], uint8_t depth)
+int dp_fib6_delete(struct rte_fib6 *fib, const uint8_t (*address)[16], uint8_t depth)
 {
 	return rte_fib6_delete(fib, ADDRESS(address), depth);
 }

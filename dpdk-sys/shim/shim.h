@@ -146,16 +146,16 @@ uint32_t dp_ring_len(const struct rte_ring *ring);
 int dp_ring_port(const char *name, struct rte_ring **rx, uint32_t rx_count, struct rte_ring **tx,
 		 uint32_t tx_count); /* port */
 
-/* FIB: IPv4 addresses in host order, IPv6 in network order, next hops of 31 bits */
+/* FIB: IPv4 addresses in host order, IPv6 in network order, both by pointer; next hops of 31 bits */
 int dp_fib4_new(const char *name, uint32_t routes, uint32_t groups, uint32_t default_hop, int socket,
 		struct rte_fib **fib);
 void dp_fib4_free(struct rte_fib *fib);
-int dp_fib4_add(struct rte_fib *fib, uint32_t address, uint8_t depth, uint32_t hop);
-int dp_fib4_delete(struct rte_fib *fib, uint32_t address, uint8_t depth);
+int dp_fib4_add(struct rte_fib *fib, const uint32_t *address, uint8_t depth, uint32_t hop);
+int dp_fib4_delete(struct rte_fib *fib, const uint32_t *address, uint8_t depth);
 void dp_fib4_lookup(struct rte_fib *fib, const uint32_t *addresses, uint64_t *hops, uint32_t count);
 int dp_fib6_new(const char *name, uint32_t routes, uint32_t groups, uint32_t default_hop, int socket,
 		struct rte_fib6 **fib);
 void dp_fib6_free(struct rte_fib6 *fib);
-int dp_fib6_add(struct rte_fib6 *fib, const uint8_t address[16], uint8_t depth, uint32_t hop);
-int dp_fib6_delete(struct rte_fib6 *fib, const uint8_t address[16], uint8_t depth);
+int dp_fib6_add(struct rte_fib6 *fib, const uint8_t (*address)[16], uint8_t depth, uint32_t hop);
+int dp_fib6_delete(struct rte_fib6 *fib, const uint8_t (*address)[16], uint8_t depth);
 void dp_fib6_lookup(struct rte_fib6 *fib, const uint8_t (*addresses)[16], uint64_t *hops, uint32_t count);

@@ -120,3 +120,36 @@ impl Burst {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lost;
+
+    #[test]
+    fn it_holds_as_many_as_it_was_made_for_and_gives_the_next_one_back() {
+        let mut burst = Burst::new(2);
+        assert!(burst.push(Packet::from_bytes(b"1")).is_ok());
+        assert!(burst.push(Packet::from_bytes(b"2")).is_ok());
+        let back = burst.push(Packet::from_bytes(b"3")).unwrap_err();
+        assert_eq!((back.bytes(), burst.len(), burst.capacity()), (&b"3"[..], 2, 2));
+        back.free();
+        let last = burst.pop().unwrap();
+        assert_eq!(last.bytes(), b"2");
+        last.free();
+        burst.drain().for_each(Packet::free);
+        assert!(burst.is_empty());
+        assert_eq!(lost(), 0);
+    }
+
+    #[test]
+    fn what_is_left_in_it_at_its_end_is_lost_unless_it_is_freed() {
+        let mut burst = Burst::new(4);
+        burst.push(Packet::from_bytes(b"1")).unwrap();
+        burst.clear_freeing();
+        assert_eq!(lost(), 0);
+        burst.push(Packet::from_bytes(b"2")).unwrap();
+        drop(burst);
+        assert_eq!(lost(), 1);
+    }
+}

@@ -8,7 +8,7 @@ pub(crate) use crate::mbuf::Mbuf as rte_mbuf;
 macro_rules! opaque {
     ($($name:ident)*) => {$(
         #[repr(C)]
-        pub(crate) struct $name {
+        pub struct $name {
             _opaque: [u8; 0],
         }
     )*};

@@ -7,7 +7,9 @@
 //! * Between a delete and the next add the writer's caller waits until every reader has finished the lookup it was in.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr},
+    ffi::{c_char, c_int},
+    fmt,
+    net::{IpAddr, Ipv4Addr},
     ptr::{self, NonNull},
     sync::Arc,
 };
@@ -19,206 +21,317 @@ use crate::{
     ffi,
 };
 
-/// Hops are below this: DPDK keeps a bit of 32 for itself.
+/// The largest hop: DPDK keeps a bit of 32 for itself.
 pub const MAX_HOP: u32 = (1 << 31) - 1;
-
-macro_rules! fib {
-    (
-        $family:literal, $reader:ident, $writer:ident, $make:ident, $memory:ident, $table:ident, $raw:ident,
-        $address:ty, $bits:literal, $calls:tt, $new:ident, $free:ident, $add:ident, $delete:ident, $lookup:ident,
-        $show:expr, $pass:expr, $memory_of:expr
-    ) => {
-        #[doc = concat!("A reader of an ", $family, " table. A clone reads the same table, which goes with the last of them.")]
-        #[derive(Clone, Debug)]
-        pub struct $reader(Arc<$table>);
-
-        #[doc = concat!("The only writer of an ", $family, " table; see the rules of this module.")]
-        #[derive(Debug)]
-        pub struct $writer {
-            table: Arc<$table>,
-            name: String,
-            routes: u32,
-            groups: u32,
-        }
-
-        #[derive(Debug)]
-        struct $table {
-            raw: NonNull<ffi::$raw>,
-            _held: Held,
-        }
-        // SAFETY: lookups from any thread, updates only through the one writer, which is what DPDK allows.
-        unsafe impl Send for $table {}
-        // SAFETY: as above.
-        unsafe impl Sync for $table {}
-
-        impl Drop for $table {
-            fn drop(&mut self) {
-                // SAFETY: the last of writer and readers.
-                unsafe { ffi::$free(self.raw.as_ptr()) }
-            }
-        }
-
-        #[doc = concat!("Makes an ", $family, " table for `routes` routes and `groups` groups of 256 entries for what is \
-            longer than /24. What no route matches gets `default_hop`, which is not 0.")]
-        ///
-        /// # Errors
-        /// If the name is taken, a number is out of its range, or memory does not suffice.
-        pub fn $make(name: &str, routes: u32, groups: u32, default_hop: u32, socket: i32) -> Result<($reader, $writer)> {
-            const CALL: &str = $calls[0];
-            let subject = || format!("{} table {name} for {routes} routes and {groups} groups", $family);
-            check_hop(CALL, subject(), default_hop)?;
-            if routes == 0 || groups == 0 || routes > MAX_ROUTES {
-                forget_words();
-                return Err(Error::new(CALL, subject(), libc::EINVAL));
-            }
-            let c_name = c_string(CALL, name)?;
-            let mut raw = ptr::null_mut();
-            // SAFETY: a name and numbers in, a table out.
-            let made = check(CALL, subject(), || unsafe {
-                ffi::$new(c_name.as_ptr(), routes, groups, default_hop, socket, &mut raw)
-            });
-            if let Err(error) = made {
-                // DPDK says EINVAL for lack of memory, too.
-                let megabytes = $memory(routes, groups).div_ceil(1 << 20);
-                let why = format!("{}, which takes about {megabytes} MB of DPDK's memory", subject());
-                return Err(Error::new(CALL, why, error.errno()));
-            }
-            let raw = NonNull::new(raw).expect("a table that was made is not null");
-            let table = Arc::new($table { raw, _held: Held::new() });
-            Ok(($reader(Arc::clone(&table)), $writer { table, name: name.to_owned(), routes, groups }))
-        }
-
-        impl $reader {
-            /// Looks up as many addresses as both slices have room for; `hops[n]` is that of the longest prefix that
-            /// matches `addresses[n]`, else the default hop. 0: look it up again, see the rules of this module.
-            #[inline]
-            pub fn lookup(&self, addresses: &[$address], hops: &mut [u64]) {
-                debug_assert_eq!(addresses.len(), hops.len());
-                let count = addresses.len().min(hops.len()) as u32;
-                // SAFETY: the table lives as long as self, and both slices have at least `count` elements.
-                unsafe { ffi::$lookup(self.0.raw.as_ptr(), addresses.as_ptr(), hops.as_mut_ptr(), count) }
-            }
-        }
-
-        impl $writer {
-            /// Adds a route, or gives the one that is there another hop; `hop` is 1 to [`MAX_HOP`]. Address bits beyond
-            /// `depth` do not matter.
-            ///
-            /// # Errors
-            /// With ENOSPC, and the size that it was made for, if the table is full.
-            pub fn add(&mut self, address: $address, depth: u8, hop: u32) -> Result<()> {
-                const CALL: &str = $calls[1];
-                check_hop(CALL, format_args!("{}/{depth}", $show(address)), hop)?;
-                self.check_depth(CALL, address, depth)?;
-                forget_words();
-                // SAFETY: the table lives, and this is its only writer.
-                let status = unsafe { ffi::$add(self.table.raw.as_ptr(), $pass(&address), depth, hop) };
-                self.result(CALL, address, depth, status)
-            }
-
-            /// Deletes a route.
-            ///
-            /// # Errors
-            /// With ENOENT if there is none of exactly this prefix.
-            pub fn delete(&mut self, address: $address, depth: u8) -> Result<()> {
-                const CALL: &str = $calls[2];
-                self.check_depth(CALL, address, depth)?;
-                forget_words();
-                // SAFETY: the table lives, and this is its only writer.
-                let status = unsafe { ffi::$delete(self.table.raw.as_ptr(), $pass(&address), depth) };
-                self.result(CALL, address, depth, status)
-            }
-
-            /// One more reader.
-            pub fn reader(&self) -> $reader {
-                $reader(Arc::clone(&self.table))
-            }
-
-            fn check_depth(&self, call: &'static str, address: $address, depth: u8) -> Result<()> {
-                if depth <= $bits {
-                    return Ok(());
-                }
-                forget_words();
-                let why = format_args!("{}/{depth}: a prefix has at most {} bits", $show(address), $bits);
-                Err(Error::new(call, why, libc::EINVAL))
-            }
-
-            fn result(&self, call: &'static str, address: $address, depth: u8, status: i32) -> Result<()> {
-                let prefix = format_args!("{}/{depth}", $show(address));
-                let $writer { name, routes, groups, .. } = self;
-                match -status {
-                    0 => Ok(()),
-                    // No more room among the prefixes (ENOMEM) or in the groups (ENOSPC).
-                    libc::ENOMEM | libc::ENOSPC => Err(Error::new(
-                        call,
-                        format_args!("{prefix}: table {name}, made for {routes} routes and {groups} groups, is full"),
-                        libc::ENOSPC,
-                    )),
-                    errno => Err(Error::new(call, format_args!("{prefix} in table {name}"), errno)),
-                }
-            }
-        }
-
-        #[doc = concat!("Bytes of DPDK memory that an ", $family, " table takes, rounded up.")]
-        pub fn $memory(routes: u32, groups: u32) -> u64 {
-            $memory_of(u64::from(routes), u64::from(groups))
-        }
-    };
-}
-
-fib!(
-    "IPv4",
-    Fib4,
-    Fib4Writer,
-    fib4,
-    memory_of_fib4,
-    Table4,
-    rte_fib,
-    u32,
-    32,
-    ["rte_fib_create", "rte_fib_add", "rte_fib_delete"],
-    dp_fib4_new,
-    dp_fib4_free,
-    dp_fib4_add,
-    dp_fib4_delete,
-    dp_fib4_lookup,
-    Ipv4Addr::from,
-    |address: &u32| *address,
-    |routes, groups| FIRST_LEVEL + groups * GROUP + routes * 2 * 192
-);
-
-fib!(
-    "IPv6",
-    Fib6,
-    Fib6Writer,
-    fib6,
-    memory_of_fib6,
-    Table6,
-    rte_fib6,
-    [u8; 16],
-    128,
-    ["rte_fib6_create", "rte_fib6_add", "rte_fib6_delete"],
-    dp_fib6_new,
-    dp_fib6_free,
-    dp_fib6_add,
-    dp_fib6_delete,
-    dp_fib6_lookup,
-    Ipv6Addr::from,
-    |address: &[u8; 16]| address.as_ptr(),
-    |routes, groups| FIRST_LEVEL + groups * GROUP + routes * 2 * 256
-);
 
 /// DPDK makes room for two nodes of its tree for each route, counted in an int.
 const MAX_ROUTES: u32 = i32::MAX as u32 / 2;
-/// 2^24 hops of 4 bytes, and change.
-const FIRST_LEVEL: u64 = (64 << 20) + (4 << 20);
-/// 256 hops of 4 bytes, and its place in the list of free ones.
-const GROUP: u64 = 1024 + 8;
 
-fn check_hop(call: &'static str, subject: impl std::fmt::Display, hop: u32) -> Result<()> {
+/// A reader of a table; `F` is [`V4`] or [`V6`]. A clone reads the same table, which lives as long as the last of readers
+/// and writer.
+pub struct Fib<F: Family>(Arc<Table<F>>);
+
+/// The only writer of a table; see the rules of this module.
+pub struct FibWriter<F: Family>(Arc<Table<F>>);
+
+/// A reader of an IPv4 table.
+pub type Fib4 = Fib<V4>;
+/// The writer of an IPv4 table.
+pub type Fib4Writer = FibWriter<V4>;
+/// A reader of an IPv6 table.
+pub type Fib6 = Fib<V6>;
+/// The writer of an IPv6 table.
+pub type Fib6Writer = FibWriter<V6>;
+
+struct Table<F: Family> {
+    raw: NonNull<F::Raw>,
+    name: String,
+    routes: u32,
+    groups: u32,
+    _held: Held,
+}
+
+// SAFETY: lookups from any thread at any time, updates only through the one writer: what DPDK allows.
+unsafe impl<F: Family> Send for Table<F> {}
+// SAFETY: as above.
+unsafe impl<F: Family> Sync for Table<F> {}
+
+/// Makes an IPv4 table for `routes` routes, and `groups` groups of 256 addresses, one for each /24 with longer prefixes in
+/// it (DPDK rounds up to a multiple of 64). What no route matches gets `default_hop`, which is not 0.
+///
+/// # Errors
+/// If the name is taken, a number is out of its range, or memory does not suffice.
+pub fn fib4(
+    name: &str,
+    routes: u32,
+    groups: u32,
+    default_hop: u32,
+    socket: i32,
+) -> Result<(Fib4, Fib4Writer)> {
+    Table::make(name, routes, groups, default_hop, socket)
+}
+
+/// Makes an IPv6 table for `routes` routes, and `groups` groups of 256 entries, one for each further octet of a prefix
+/// longer than /24 that it does not share with others (rounded up likewise). What no route matches gets `default_hop`, which is not 0.
+///
+/// # Errors
+/// If the name is taken, a number is out of its range, or memory does not suffice.
+pub fn fib6(
+    name: &str,
+    routes: u32,
+    groups: u32,
+    default_hop: u32,
+    socket: i32,
+) -> Result<(Fib6, Fib6Writer)> {
+    Table::make(name, routes, groups, default_hop, socket)
+}
+
+/// Bytes of DPDK memory that an IPv4 table takes, rounded up.
+pub fn memory_of_fib4(routes: u32, groups: u32) -> u64 {
+    memory_of(routes, groups)
+}
+
+/// Bytes of DPDK memory that an IPv6 table takes, rounded up.
+pub fn memory_of_fib6(routes: u32, groups: u32) -> u64 {
+    memory_of(routes, groups)
+}
+
+impl<F: Family> Fib<F> {
+    /// Looks up as many addresses as both slices have; `hops[n]` is that of the longest prefix that matches
+    /// `addresses[n]` (IPv4: a number in host order, IPv6: the octets), else the default hop. 0: look it up again, see the
+    /// rules of this module.
+    #[inline]
+    pub fn lookup(&self, addresses: &[F::Address], hops: &mut [u64]) {
+        debug_assert_eq!(addresses.len(), hops.len());
+        let count = addresses.len().min(hops.len()) as u32;
+        // SAFETY: the table lives as long as self, and both slices have at least `count` elements.
+        unsafe { F::LOOKUP(self.0.raw.as_ptr(), addresses.as_ptr(), hops.as_mut_ptr(), count) }
+    }
+}
+
+impl<F: Family> FibWriter<F> {
+    /// Adds a route, or gives the one that is there another hop, 1 to [`MAX_HOP`]. Address bits beyond `depth` do not
+    /// matter.
+    ///
+    /// # Errors
+    /// With ENOSPC, and the size that it was made for, if the table is full; it is as before then.
+    pub fn add(&mut self, address: F::Address, depth: u8, hop: u32) -> Result<()> {
+        check_hop(F::CALLS.add, Prefix::<F>(address, depth), hop)?;
+        // SAFETY: the table lives, and this is its only writer.
+        self.change(F::CALLS.add, address, depth, |table| unsafe { F::ADD(table, &address, depth, hop) })
+    }
+
+    /// Deletes a route.
+    ///
+    /// # Errors
+    /// With ENOENT if there is none of exactly this prefix.
+    pub fn delete(&mut self, address: F::Address, depth: u8) -> Result<()> {
+        // SAFETY: the table lives, and this is its only writer.
+        self.change(F::CALLS.delete, address, depth, |table| unsafe { F::DELETE(table, &address, depth) })
+    }
+
+    /// One more reader.
+    pub fn reader(&self) -> Fib<F> {
+        Fib(Arc::clone(&self.0))
+    }
+
+    fn change(
+        &mut self,
+        call: &'static str,
+        address: F::Address,
+        depth: u8,
+        f: impl FnOnce(*mut F::Raw) -> c_int,
+    ) -> Result<()> {
+        let (prefix, table) = (Prefix::<F>(address, depth), &self.0);
+        forget_words();
+        if depth > F::BITS {
+            let why = format_args!("{prefix}: a prefix has at most {} bits", F::BITS);
+            return Err(Error::new(call, why, libc::EINVAL));
+        }
+        match -f(table.raw.as_ptr()) {
+            0 => Ok(()),
+            // No more room among the prefixes (ENOMEM) or in the groups (ENOSPC).
+            libc::ENOMEM | libc::ENOSPC => {
+                Err(Error::new(call, format_args!("{prefix}: {table} is full"), libc::ENOSPC))
+            }
+            errno => Err(Error::new(call, format_args!("{prefix}: {table}"), errno)),
+        }
+    }
+}
+
+impl<F: Family> Table<F> {
+    fn make(
+        name: &str,
+        routes: u32,
+        groups: u32,
+        default_hop: u32,
+        socket: i32,
+    ) -> Result<(Fib<F>, FibWriter<F>)> {
+        let call = F::CALLS.create;
+        let size = format!("table {name} for {routes} routes and {groups} groups");
+        check_hop(call, &size, default_hop)?;
+        let c_name = c_string(call, name)?;
+        if routes == 0 || groups == 0 || routes > MAX_ROUTES {
+            forget_words();
+            let why = format_args!("{size}: at least one of each and at most {MAX_ROUTES} routes");
+            return Err(Error::new(call, why, libc::EINVAL));
+        }
+        // DPDK says EINVAL for lack of memory, too, so the error says how much it would have been.
+        let megabytes = memory_of(routes, groups).div_ceil(1 << 20);
+        let subject = format_args!("{size}, which takes {megabytes} MB of DPDK's memory");
+        let mut raw = ptr::null_mut();
+        // SAFETY: a name and numbers in, a table out.
+        check(call, subject, || unsafe {
+            F::CREATE(c_name.as_ptr(), routes, groups, default_hop, socket, &mut raw)
+        })?;
+        let raw = NonNull::new(raw).expect("a table that was made is not null");
+        let table = Arc::new(Table { raw, name: name.to_owned(), routes, groups, _held: Held::new() });
+        Ok((Fib(Arc::clone(&table)), FibWriter(table)))
+    }
+}
+
+impl<F: Family> Drop for Table<F> {
+    fn drop(&mut self) {
+        // SAFETY: the last of writer and readers.
+        unsafe { F::FREE(self.raw.as_ptr()) }
+    }
+}
+
+impl<F: Family> Clone for Fib<F> {
+    fn clone(&self) -> Fib<F> {
+        Fib(Arc::clone(&self.0))
+    }
+}
+
+impl<F: Family> fmt::Debug for Fib<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fib({})", self.0)
+    }
+}
+
+impl<F: Family> fmt::Debug for FibWriter<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FibWriter({})", self.0)
+    }
+}
+
+impl<F: Family> fmt::Display for Table<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table {}, made for {} routes and {} groups,", self.name, self.routes, self.groups)
+    }
+}
+
+/// An address and a depth, shown as people write them.
+struct Prefix<F: Family>(F::Address, u8);
+
+impl<F: Family> fmt::Display for Prefix<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", F::show(self.0), self.1)
+    }
+}
+
+fn check_hop(call: &'static str, subject: impl fmt::Display, hop: u32) -> Result<()> {
     if (1..=MAX_HOP).contains(&hop) {
         return Ok(());
     }
     forget_words();
     Err(Error::new(call, format_args!("{subject}: hop {hop} is not within 1 to {MAX_HOP}"), libc::EINVAL))
+}
+
+fn memory_of(routes: u32, groups: u32) -> u64 {
+    // 2^24 hops of 4 bytes; 256 more for each group and its place in the list of free ones.
+    const FIRST_LEVEL: u64 = 64 << 20;
+    const GROUP: u64 = 1024 + 8;
+    // The tree behind the table: two nodes for each route, 21 to a page, and a ring with a pointer to each.
+    let nodes = u64::from(routes) * 2;
+    let tree = nodes.div_ceil(21) * 4096 + (nodes + 1).next_power_of_two() * 8;
+    FIRST_LEVEL + u64::from(groups).next_multiple_of(64) * GROUP + tree + (2 << 20)
+}
+
+/// An address family; [`V4`] and [`V6`] are all there are.
+pub trait Family: sealed::Family {}
+/// IPv4: addresses are numbers in host order.
+pub struct V4;
+/// IPv6: addresses are 16 octets.
+pub struct V6;
+impl Family for V4 {}
+impl Family for V6 {}
+
+mod sealed {
+    use super::*;
+
+    /// Names of DPDK's calls, for errors.
+    pub struct Calls {
+        pub create: &'static str,
+        pub add: &'static str,
+        pub delete: &'static str,
+    }
+
+    /// What differs between the families: the address, and which functions of the shim serve it.
+    pub trait Family: Sized + 'static {
+        type Address: Copy;
+        type Raw;
+        const BITS: u8;
+        const CALLS: Calls;
+        const CREATE: unsafe extern "C" fn(
+            *const c_char,
+            u32,
+            u32,
+            u32,
+            c_int,
+            *mut *mut Self::Raw,
+        ) -> c_int;
+        const FREE: unsafe extern "C" fn(*mut Self::Raw);
+        const ADD: unsafe extern "C" fn(*mut Self::Raw, *const Self::Address, u8, u32) -> c_int;
+        const DELETE: unsafe extern "C" fn(*mut Self::Raw, *const Self::Address, u8) -> c_int;
+        const LOOKUP: unsafe extern "C" fn(*mut Self::Raw, *const Self::Address, *mut u64, u32);
+        fn show(address: Self::Address) -> IpAddr;
+    }
+
+    impl Family for V4 {
+        type Address = u32;
+        type Raw = ffi::rte_fib;
+        const BITS: u8 = 32;
+        const CALLS: Calls = Calls { create: "rte_fib_create", add: "rte_fib_add", delete: "rte_fib_delete" };
+        const CREATE: unsafe extern "C" fn(
+            *const c_char,
+            u32,
+            u32,
+            u32,
+            c_int,
+            *mut *mut Self::Raw,
+        ) -> c_int = ffi::dp_fib4_new;
+        const FREE: unsafe extern "C" fn(*mut Self::Raw) = ffi::dp_fib4_free;
+        const ADD: unsafe extern "C" fn(*mut Self::Raw, *const u32, u8, u32) -> c_int = ffi::dp_fib4_add;
+        const DELETE: unsafe extern "C" fn(*mut Self::Raw, *const u32, u8) -> c_int = ffi::dp_fib4_delete;
+        const LOOKUP: unsafe extern "C" fn(*mut Self::Raw, *const u32, *mut u64, u32) = ffi::dp_fib4_lookup;
+        fn show(address: u32) -> IpAddr {
+            Ipv4Addr::from(address).into()
+        }
+    }
+
+    impl Family for V6 {
+        type Address = [u8; 16];
+        type Raw = ffi::rte_fib6;
+        const BITS: u8 = 128;
+        const CALLS: Calls =
+            Calls { create: "rte_fib6_create", add: "rte_fib6_add", delete: "rte_fib6_delete" };
+        const CREATE: unsafe extern "C" fn(
+            *const c_char,
+            u32,
+            u32,
+            u32,
+            c_int,
+            *mut *mut Self::Raw,
+        ) -> c_int = ffi::dp_fib6_new;
+        const FREE: unsafe extern "C" fn(*mut Self::Raw) = ffi::dp_fib6_free;
+        const ADD: unsafe extern "C" fn(*mut Self::Raw, *const [u8; 16], u8, u32) -> c_int = ffi::dp_fib6_add;
+        const DELETE: unsafe extern "C" fn(*mut Self::Raw, *const [u8; 16], u8) -> c_int =
+            ffi::dp_fib6_delete;
+        const LOOKUP: unsafe extern "C" fn(*mut Self::Raw, *const [u8; 16], *mut u64, u32) =
+            ffi::dp_fib6_lookup;
+        fn show(address: [u8; 16]) -> IpAddr {
+            address.into()
+        }
+    }
 }

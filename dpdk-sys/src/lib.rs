@@ -40,7 +40,10 @@ pub use burst::Burst;
 pub use cpu::{CACHE_LINE, CpuSet, affinity, set_affinity, tsc, tsc_hz};
 pub use eal::{ANY_SOCKET, Eal, memory_in_use, version};
 pub use error::{Error, Result};
-pub use fib::{Fib4, Fib4Writer, Fib6, Fib6Writer, MAX_HOP, fib4, fib6, memory_of_fib4, memory_of_fib6};
+pub use fib::{
+    Family, Fib, Fib4, Fib4Writer, Fib6, Fib6Writer, FibWriter, MAX_HOP, V4, V6, fib4, fib6, memory_of_fib4,
+    memory_of_fib6,
+};
 pub use packet::{Checksum, Packet, Tag, free_bulk, lost};
 pub use pool::{DEFAULT_DATA_ROOM, HEADROOM, MAX_POOL_CACHE, Pool, memory_of_pool};
 pub use port::{Info, Link, Port, PortConfig, RxQueue, Stats, TxQueue};

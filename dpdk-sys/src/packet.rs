@@ -339,3 +339,129 @@ const _: () = assert!(
     DEFAULT_TAG_OFFSET >= offset_of!(Mbuf, dynfield1)
         && DEFAULT_TAG_OFFSET + size_of::<Tag>() <= size_of::<Mbuf>()
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_from_bytes_is_those_bytes() {
+        let packet = Packet::from_bytes(&[1, 2, 3]);
+        assert_eq!((packet.bytes(), packet.len(), packet.segment_count()), (&[1, 2, 3][..], 3, 1));
+        assert_eq!((packet.rss_hash(), packet.ip_checksum()), (None, Checksum::Unknown));
+        assert_eq!(format!("{packet:?}"), "Packet(3 bytes in 1 segments)");
+        packet.free();
+        let empty = Packet::from_bytes(&[]);
+        assert_eq!((empty.bytes(), empty.len(), empty.segment_count()), (&[][..], 0, 1));
+        empty.free();
+        assert_eq!(lost(), 0);
+    }
+
+    #[test]
+    fn a_frame_longer_than_a_segment_can_be_takes_several() {
+        let frame: Vec<u8> = (0..200_000).map(|i| i as u8).collect();
+        let packet = Packet::from_bytes(&frame);
+        assert_eq!((packet.len(), packet.segment_count()), (200_000, 4));
+        assert_eq!(packet.to_vec(), frame);
+        packet.free();
+    }
+
+    #[test]
+    fn segments_are_read_in_order_and_copied_as_far_as_there_is_room() {
+        let packet = Packet::from_segments(&[b"one", b"", b"three"]);
+        assert_eq!((packet.len(), packet.segment_count(), packet.bytes()), (8, 3, &b"one"[..]));
+        assert_eq!(packet.segments().collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
+        let mut out = [b'.'; 10];
+        assert_eq!(packet.copy_to(&mut out), 8);
+        assert_eq!(&out, b"onethree..");
+        assert_eq!(packet.copy_to(&mut out[..5]), 5);
+        assert_eq!(packet.copy_to(&mut []), 0);
+        packet.free();
+    }
+
+    #[test]
+    fn it_grows_at_the_front_as_far_as_the_headroom_goes() {
+        let mut packet = Packet::from_bytes(b"frame");
+        assert!(packet.prepend(4));
+        packet.bytes_mut()[..4].copy_from_slice(b"vlan");
+        assert_eq!((packet.bytes(), packet.len()), (&b"vlanframe"[..], 9));
+        assert!(!packet.prepend(125), "124 bytes of headroom are left");
+        assert_eq!(packet.len(), 9);
+        assert!(packet.prepend(124));
+        assert_eq!((packet.len(), &packet.bytes()[124..]), (133, &b"vlanframe"[..]));
+        packet.free();
+    }
+
+    #[test]
+    fn it_is_trimmed_at_the_front_within_its_first_segment() {
+        let mut packet = Packet::from_segments(&[b"vlanframe", b"tail"]);
+        assert!(packet.trim_front(4));
+        assert_eq!((packet.bytes(), packet.len()), (&b"frame"[..], 9));
+        assert!(!packet.trim_front(6));
+        assert!(packet.trim_front(5));
+        assert_eq!((packet.bytes(), packet.to_vec()), (&b""[..], b"tail".to_vec()));
+        packet.free();
+    }
+
+    #[test]
+    fn it_grows_at_the_end_as_far_as_the_last_segment_goes() {
+        let mut packet = Packet::from_segments(&[b"one", b"two"]);
+        assert!(packet.append(b"-end"));
+        assert_eq!(
+            (packet.to_vec(), packet.len(), packet.bytes()),
+            (b"onetwo-end".to_vec(), 10, &b"one"[..])
+        );
+        assert!(!packet.append(&[0; 1000]));
+        assert_eq!(packet.len(), 10);
+        packet.free();
+    }
+
+    #[test]
+    fn its_end_is_cut_off_and_with_it_segments_that_hold_nothing_any_more() {
+        let lengths_after = |len| {
+            let mut packet = Packet::from_segments(&[b"123", b"", b"456", b"789"]);
+            let done = packet.truncate(len);
+            let left = (done, packet.to_vec(), packet.len(), packet.segment_count());
+            packet.free();
+            left
+        };
+        assert_eq!(lengths_after(10), (false, b"123456789".to_vec(), 9, 4));
+        assert_eq!(lengths_after(9), (true, b"123456789".to_vec(), 9, 4));
+        assert_eq!(lengths_after(8), (true, b"12345678".to_vec(), 8, 4));
+        assert_eq!(lengths_after(6), (true, b"123456".to_vec(), 6, 3));
+        assert_eq!(lengths_after(3), (true, b"123".to_vec(), 3, 1));
+        assert_eq!(lengths_after(0), (true, Vec::new(), 0, 1));
+        assert_eq!(lost(), 0);
+    }
+
+    #[test]
+    fn the_tag_stays_with_the_packet_and_touches_nothing_else() {
+        let tag = Tag { reason: 7, interface: 3, l3: 14, l4: 34, flags: 4, spare: 0, received: u64::MAX };
+        let mut packet = Packet::from_segments(&[b"one", b"two"]);
+        packet.set_tag(tag);
+        packet.prefetch();
+        packet.prefetch_data();
+        assert_eq!((packet.tag(), packet.to_vec()), (tag, b"onetwo".to_vec()));
+        packet.free();
+    }
+
+    #[test]
+    fn a_packet_without_a_verdict_is_counted_and_freed() {
+        drop(Packet::from_segments(&[b"one", b"two"]));
+        assert_eq!(lost(), 1);
+        let mut packets = vec![Packet::from_bytes(b"a"), Packet::from_bytes(b"b")];
+        free_bulk(&mut packets);
+        assert_eq!((packets.len(), lost()), (0, 1));
+    }
+
+    #[test]
+    fn what_the_receiver_said_is_read_from_the_flags() {
+        let mut packet = Packet::from_bytes(b"frame");
+        packet.first_mut().ol_flags = ffi::DP_RX_RSS_HASH | ffi::DP_RX_IP_CKSUM_BAD;
+        packet.first_mut().rss = 0xfeed;
+        assert_eq!((packet.rss_hash(), packet.ip_checksum()), (Some(0xfeed), Checksum::Bad));
+        packet.first_mut().ol_flags = ffi::DP_RX_IP_CKSUM_GOOD;
+        assert_eq!((packet.rss_hash(), packet.ip_checksum()), (None, Checksum::Good));
+        packet.free();
+    }
+}

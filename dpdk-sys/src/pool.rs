@@ -145,9 +145,18 @@ impl Pool {
     }
 }
 
-/// Bytes of DPDK memory that a pool takes, rounded up.
+/// Bytes of DPDK memory that a pool takes, rounded up. For pages of 4 KiB, which is what there is without hugepages: a
+/// packet does not cross a page, so one of the default data room takes a whole one. In hugepages it is little more than
+/// half as much.
 pub fn memory_of_pool(size: u32, data_room: u16) -> u64 {
-    // An element is object header (64), mbuf (128) and buffer, in cache lines; a ring holds 8 bytes for each.
+    const PAGE: u64 = 4096;
+    // Object header, mbuf and buffer, in cache lines; some processors' memory channels cost a line more.
     let element = (64 + 128 + u64::from(data_room)).next_multiple_of(64) + 64;
-    u64::from(size) * element + u64::from(size + 1).next_power_of_two() * 8 + (2 << 20)
+    let pages = if element <= PAGE {
+        u64::from(size).div_ceil(PAGE / element)
+    } else {
+        u64::from(size) * element.div_ceil(PAGE)
+    };
+    // Besides, a ring with a pointer to each, and caches for as many lcores as DPDK knows.
+    pages * PAGE + u64::from(size + 1).next_power_of_two() * 8 + (2 << 20)
 }

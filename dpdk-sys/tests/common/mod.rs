@@ -2,11 +2,20 @@
 
 #![allow(dead_code, missing_docs, reason = "each test file uses its part")]
 
+use std::{fs, path::Path, process::Command};
+
 use dpdk_sys::{ANY_SOCKET, Burst, DEFAULT_DATA_ROOM, Eal, Packet, Pool};
 
 /// An EAL on one lcore that needs no root, no hugepages and no hardware.
 pub fn eal(more: &[&str]) -> Eal {
     Eal::init(&arguments("0", more)).expect("the EAL starts")
+}
+
+/// The same with more memory than the usual 256 MB.
+pub fn eal_with_memory(megabytes: u32, more: &[&str]) -> Eal {
+    let mut arguments = arguments("0", more);
+    arguments[2] = megabytes.to_string();
+    Eal::init(&arguments).expect("the EAL starts")
 }
 
 pub fn arguments(lcores: &str, more: &[&str]) -> Vec<String> {
@@ -35,4 +44,35 @@ pub fn numbered(pool: &Pool, numbers: std::ops::Range<u32>) -> Burst {
 
 pub fn numbers(packets: &[Packet]) -> Vec<u32> {
     packets.iter().map(|packet| u32::from_be_bytes(packet.bytes().try_into().unwrap())).collect()
+}
+
+/// Moves this thread, and what it starts, into a network namespace of its own whose loopback is up; false without root.
+pub fn netns() -> bool {
+    // SAFETY: a plain system call; it concerns this thread only.
+    let moved = unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0;
+    moved
+        && Command::new("ip").args(["link", "set", "lo", "up"]).status().is_ok_and(|status| status.success())
+}
+
+/// Writes a capture of Ethernet frames.
+pub fn write_pcap(path: &Path, frames: &[Vec<u8>]) {
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let mut file = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1]);
+    for frame in frames {
+        file.extend(words(&[0, 0, frame.len() as u32, frame.len() as u32]));
+        file.extend(frame);
+    }
+    fs::write(path, file).expect("the capture is written");
+}
+
+/// The frames of a capture.
+pub fn read_pcap(path: &Path) -> Vec<Vec<u8>> {
+    let file = fs::read(path).expect("the capture is there");
+    let (mut rest, mut frames) = (&file[24..], Vec::new());
+    while let Some((header, frame)) = rest.split_at_checked(16) {
+        let (frame, next) = frame.split_at(u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize);
+        frames.push(frame.to_vec());
+        rest = next;
+    }
+    frames
 }

@@ -6,7 +6,7 @@ use std::{env, path::PathBuf, process::Command};
 const SUPPORTED: ((u32, u32), (u32, u32)) = ((22, 11), (25, 11));
 
 fn main() {
-    for file in ["build.rs", "shim/shim.c", "shim/shim.h"] {
+    for file in ["build.rs", "shim"] {
         println!("cargo::rerun-if-changed={file}");
     }
     for variable in ["PKG_CONFIG", "PKG_CONFIG_PATH"] {
@@ -25,7 +25,9 @@ fn build() -> Result<(), String> {
     let cflags: Vec<String> = pkg_config("--cflags")?.split_whitespace().map(str::to_owned).collect();
 
     let mut shim = cc::Build::new();
-    shim.file("shim/shim.c").include("shim").opt_level(3).warnings(true);
+    shim.files(["eal", "packet", "port", "fib"].map(|file| format!("shim/{file}.c")))
+        .opt_level(3)
+        .warnings(true);
     cflags.iter().for_each(|flag| {
         shim.flag(flag);
     });

@@ -6,13 +6,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{
         AtomicBool, AtomicUsize,
-        Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+        Ordering::{Relaxed, SeqCst},
     },
 };
 
 use crate::{
     Error, Result,
-    error::{check, forget_words},
+    error::check,
     ffi, log_bridge,
     packet::{TAG_OFFSET, Tag},
     pool,
@@ -44,8 +44,7 @@ impl Eal {
     /// With EALREADY the second time; else with what the EAL says, which leaves it unusable: the process is to end.
     pub fn init(args: &[String]) -> Result<Eal> {
         if STARTED.swap(true, SeqCst) {
-            forget_words();
-            return Err(Error::new("rte_eal_init", "DPDK starts once in a process", libc::EALREADY));
+            return Err(Error::ours("rte_eal_init", "DPDK starts once in a process", libc::EALREADY));
         }
         log_bridge::open()?;
         let mut argv = argv(args)?;
@@ -60,6 +59,7 @@ impl Eal {
             ffi::dp_tag_register(size_of::<Tag>())
         })?;
         TAG_OFFSET.store(offset as usize, Relaxed);
+        UP.store(true, SeqCst);
         // SAFETY: as above.
         Ok(Eal { main_lcore: unsafe { ffi::dp_main_lcore() }, _main_thread: PhantomData })
     }
@@ -91,12 +91,8 @@ impl Eal {
     /// If it is no worker lcore, or busy with something else.
     pub fn launch(&self, lcore: u32, f: impl FnOnce() + Send + 'static) -> Result<()> {
         if !self.worker_lcores().contains(&lcore) {
-            forget_words();
-            return Err(Error::new(
-                "rte_eal_remote_launch",
-                format_args!("lcore {lcore} is no worker"),
-                libc::EINVAL,
-            ));
+            let why = format_args!("lcore {lcore} is no worker");
+            return Err(Error::ours("rte_eal_remote_launch", why, libc::EINVAL));
         }
         let job = Box::into_raw(Box::new(Job(Box::new(f))));
         let launched = check("rte_eal_remote_launch", format_args!("lcore {lcore}"), || {
@@ -130,8 +126,11 @@ impl Eal {
             // SAFETY: a worker lcore; we are the main one.
             unsafe { ffi::dp_wait(lcore) };
         }
-        let (handles, packets) = (HANDLES.load(Acquire), pool::all_in_use());
+        // First nobody gets a new handle, then we look whether there are any: see Held::new().
+        UP.store(false, SeqCst);
+        let (handles, packets) = (HANDLES.load(SeqCst), pool::all_in_use());
         if handles != 0 || packets != 0 {
+            UP.store(true, SeqCst);
             log::warn!(
                 "DPDK's memory is left to the end of the process: {handles} handles and {packets} packets are \
                  still held"
@@ -141,7 +140,7 @@ impl Eal {
         // SAFETY: nothing of ours refers to DPDK's memory any more, and no lcore runs anything.
         let status = unsafe { ffi::dp_eal_cleanup() };
         if status != 0 {
-            log::warn!("{}", Error::new("rte_eal_cleanup", "DPDK", status));
+            log::warn!("{}", Error::dpdk("rte_eal_cleanup", "DPDK", status));
         }
     }
 }
@@ -159,15 +158,14 @@ fn argv(args: &[String]) -> Result<Vec<*mut c_char>> {
 
 /// A C string, or the error of the call that it was meant for.
 pub(crate) fn c_string(call: &'static str, text: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| {
-        forget_words();
-        Error::new(call, format_args!("{text:?} has a zero byte in it"), libc::EINVAL)
-    })
+    CString::new(text)
+        .map_err(|_| Error::ours(call, format_args!("{text:?} has a zero byte in it"), libc::EINVAL))
 }
 
-/// Bytes of DPDK's memory that are in use, on all NUMA nodes.
+/// Bytes of DPDK's memory that are in use, on all NUMA nodes; 0 when it is not running.
 pub fn memory_in_use() -> u64 {
-    // SAFETY: plain call; without an EAL there are no nodes to sum over.
+    let Ok(_held) = Held::new("rte_malloc_get_socket_stats") else { return 0 };
+    // SAFETY: DPDK's memory is there.
     unsafe { ffi::dp_memory_in_use() }
 }
 
@@ -190,27 +188,36 @@ unsafe extern "C" fn run(job: *mut c_void) -> c_int {
     }
 }
 
+/// Whether DPDK's memory is there.
+static UP: AtomicBool = AtomicBool::new(false);
+/// How many [`Held`] there are.
 static HANDLES: AtomicUsize = AtomicUsize::new(0);
 
-/// Something that refers to DPDK's memory exists; every handle has one, and [`Eal::cleanup`] looks whether there are any.
+/// Something that refers to DPDK's memory exists. Every handle has one; [`Eal::cleanup`] looks whether there are any.
 #[derive(Debug)]
 pub(crate) struct Held(());
 
 impl Held {
-    pub(crate) fn new() -> Held {
-        HANDLES.fetch_add(1, AcqRel);
-        Held(())
+    /// To be had before a call that makes something in DPDK's memory; an error when that is not there.
+    pub(crate) fn new(call: &'static str) -> Result<Held> {
+        HANDLES.fetch_add(1, SeqCst);
+        let held = Held(());
+        match UP.load(SeqCst) {
+            true => Ok(held),
+            false => Err(Error::ours(call, "DPDK is not running", libc::ENXIO)),
+        }
     }
 }
 
 impl Clone for Held {
     fn clone(&self) -> Held {
-        Held::new()
+        HANDLES.fetch_add(1, SeqCst);
+        Held(())
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        HANDLES.fetch_sub(1, AcqRel);
+        HANDLES.fetch_sub(1, SeqCst);
     }
 }

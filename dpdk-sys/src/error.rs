@@ -18,9 +18,14 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// `errno` may be negated, as DPDK returns it. Takes the words logged on this thread since [`forget_words`].
-    pub(crate) fn new(call: &'static str, subject: impl fmt::Display, errno: i32) -> Error {
-        Error { call, subject: subject.to_string(), errno: errno.abs(), words: WORDS.take() }
+    /// DPDK refused, with a negated errno; takes the words it logged on this thread since [`forget_words`].
+    pub(crate) fn dpdk(call: &'static str, subject: impl fmt::Display, status: i32) -> Error {
+        Error { call, subject: subject.to_string(), errno: status.saturating_abs(), words: WORDS.take() }
+    }
+
+    /// We refuse before DPDK is asked.
+    pub(crate) fn ours(call: &'static str, why: impl fmt::Display, errno: i32) -> Error {
+        Error { call, subject: why.to_string(), errno, words: Vec::new() }
     }
 
     /// The errno, positive: `libc::EINVAL`, or one of DPDK's own from 1001 on.
@@ -42,7 +47,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Words kept for one error; DPDK says the most telling thing first.
+/// Lines kept for one error, the last ones.
 const WORDS_KEPT: usize = 6;
 
 thread_local! {
@@ -56,10 +61,13 @@ pub(crate) fn forget_words() {
 
 /// Called by the log bridge for each warning and error.
 pub(crate) fn remember_words(line: &str) {
-    WORDS.with_borrow_mut(|words| {
-        if words.len() < WORDS_KEPT {
-            words.push(line.to_owned());
+    // A thread at its end has no words any more, and nobody asks for them.
+    let _ = WORDS.try_with(|words| {
+        let mut words = words.borrow_mut();
+        if words.len() == WORDS_KEPT {
+            words.remove(0);
         }
+        words.push(line.to_owned());
     });
 }
 
@@ -67,5 +75,5 @@ pub(crate) fn remember_words(line: &str) {
 pub(crate) fn check(call: &'static str, subject: impl fmt::Display, f: impl FnOnce() -> i32) -> Result<u32> {
     forget_words();
     let status = f();
-    u32::try_from(status).map_err(|_| Error::new(call, subject, status))
+    u32::try_from(status).map_err(|_| Error::dpdk(call, subject, status))
 }

@@ -143,18 +143,18 @@ impl<F: Family> FibWriter<F> {
         f: impl FnOnce(*mut F::Raw) -> c_int,
     ) -> Result<()> {
         let (prefix, table) = (Prefix::<F>(address, depth), &self.0);
-        forget_words();
         if depth > F::BITS {
             let why = format_args!("{prefix}: a prefix has at most {} bits", F::BITS);
-            return Err(Error::new(call, why, libc::EINVAL));
+            return Err(Error::ours(call, why, libc::EINVAL));
         }
+        forget_words();
         match -f(table.raw.as_ptr()) {
             0 => Ok(()),
             // No more room among the prefixes (ENOMEM) or in the groups (ENOSPC).
             libc::ENOMEM | libc::ENOSPC => {
-                Err(Error::new(call, format_args!("{prefix}: {table} is full"), libc::ENOSPC))
+                Err(Error::dpdk(call, format_args!("{prefix}: {table} is full"), libc::ENOSPC))
             }
-            errno => Err(Error::new(call, format_args!("{prefix}: {table}"), errno)),
+            errno => Err(Error::dpdk(call, format_args!("{prefix}: {table}"), errno)),
         }
     }
 }
@@ -170,11 +170,10 @@ impl<F: Family> Table<F> {
         let call = F::CALLS.create;
         let size = format!("table {name} for {routes} routes and {groups} groups");
         check_hop(call, &size, default_hop)?;
-        let c_name = c_string(call, name)?;
+        let (held, c_name) = (Held::new(call)?, c_string(call, name)?);
         if routes == 0 || groups == 0 || routes > MAX_ROUTES {
-            forget_words();
             let why = format_args!("{size}: at least one of each and at most {MAX_ROUTES} routes");
-            return Err(Error::new(call, why, libc::EINVAL));
+            return Err(Error::ours(call, why, libc::EINVAL));
         }
         // DPDK says EINVAL for lack of memory, too, so the error says how much it would have been.
         let megabytes = memory_of(routes, groups).div_ceil(1 << 20);
@@ -185,7 +184,7 @@ impl<F: Family> Table<F> {
             F::CREATE(c_name.as_ptr(), routes, groups, default_hop, socket, &mut raw)
         })?;
         let raw = NonNull::new(raw).expect("a table that was made is not null");
-        let table = Arc::new(Table { raw, name: name.to_owned(), routes, groups, _held: Held::new() });
+        let table = Arc::new(Table { raw, name: name.to_owned(), routes, groups, _held: held });
         Ok((Fib(Arc::clone(&table)), FibWriter(table)))
     }
 }
@@ -234,8 +233,7 @@ fn check_hop(call: &'static str, subject: impl fmt::Display, hop: u32) -> Result
     if (1..=MAX_HOP).contains(&hop) {
         return Ok(());
     }
-    forget_words();
-    Err(Error::new(call, format_args!("{subject}: hop {hop} is not within 1 to {MAX_HOP}"), libc::EINVAL))
+    Err(Error::ours(call, format_args!("{subject}: hop {hop} is not within 1 to {MAX_HOP}"), libc::EINVAL))
 }
 
 fn memory_of(routes: u32, groups: u32) -> u64 {

@@ -34,6 +34,7 @@ mod mbuf;
 mod packet;
 mod pool;
 mod port;
+mod queue;
 mod ring;
 
 pub use burst::Burst;
@@ -46,5 +47,6 @@ pub use fib::{
 };
 pub use packet::{Checksum, Packet, Tag, free_bulk, lost};
 pub use pool::{DEFAULT_DATA_ROOM, HEADROOM, MAX_POOL_CACHE, Pool, memory_of_pool};
-pub use port::{Info, Link, Port, PortConfig, RxQueue, Stats, TxQueue};
+pub use port::{Info, Link, Port, PortConfig, Stats};
+pub use queue::{RxQueue, TxQueue};
 pub use ring::{Ring, ring_port};

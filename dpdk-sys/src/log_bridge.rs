@@ -23,15 +23,16 @@ pub(crate) fn open() -> error::Result<()> {
 unsafe extern "C" fn write(level: i32, text: *const std::ffi::c_char, length: usize) {
     // SAFETY: the C library hands over `length` bytes that stay until we return.
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), length) };
-    PENDING.with_borrow_mut(|pending| {
-        for part in text.split_inclusive(|&byte| byte == b'\n') {
-            pending.extend_from_slice(part);
-            if part.ends_with(b"\n") {
-                line(level, String::from_utf8_lossy(pending).trim_end());
-                pending.clear();
-            }
+    // Taken out meanwhile, since a logger may make DPDK log; gone already on a thread that ends.
+    let mut pending = PENDING.try_with(RefCell::take).unwrap_or_default();
+    for part in text.split_inclusive(|&byte| byte == b'\n') {
+        pending.extend_from_slice(part);
+        if part.ends_with(b"\n") {
+            line(level, String::from_utf8_lossy(&pending).trim_end());
+            pending.clear();
         }
-    });
+    }
+    let _ = PENDING.try_with(|place| place.replace(pending));
 }
 
 fn line(level: i32, line: &str) {

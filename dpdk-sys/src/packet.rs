@@ -327,10 +327,11 @@ pub fn free_bulk(packets: &mut Vec<Packet>) {
         packets.drain(..).for_each(Packet::free);
         return;
     }
-    // SAFETY: Packet is a transparent pointer to an mbuf, these are ours, and the vector forgets them in the next line.
+    let count = packets.len();
+    // SAFETY: Packet is a transparent pointer to an mbuf; these are ours, and the vector forgets them.
     unsafe {
-        ffi::dp_free_bulk(packets.as_mut_ptr().cast(), packets.len() as u32);
         packets.set_len(0);
+        ffi::dp_free_bulk(packets.as_mut_ptr().cast(), count as u32);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Burst, Error, Packet, Result,
     eal::{Held, c_string},
-    error::{check, forget_words},
+    error::check,
     ffi,
 };
 
@@ -57,10 +57,7 @@ impl Pool {
     /// If the name (at most 22 characters) is taken, a number is out of its range, or memory does not suffice.
     pub fn new(name: &str, size: u32, cache: u32, data_room: u16, socket: i32) -> Result<Pool> {
         const CALL: &str = "rte_pktmbuf_pool_create";
-        let refuse = |why: String| {
-            forget_words();
-            Err(Error::new(CALL, format_args!("pool {name}: {why}"), libc::EINVAL))
-        };
+        let refuse = |why: String| Err(Error::ours(CALL, format_args!("pool {name}: {why}"), libc::EINVAL));
         if cache > MAX_POOL_CACHE || u64::from(cache) * 3 / 2 > u64::from(size) {
             return refuse(format!(
                 "a cache of {cache} for {size} packets is too large, at most {} will do",
@@ -70,7 +67,7 @@ impl Pool {
         if data_room <= HEADROOM {
             return refuse(format!("{data_room} bytes are all headroom, which takes {HEADROOM}"));
         }
-        let c_name = c_string(CALL, name)?;
+        let (held, c_name) = (Held::new(CALL)?, c_string(CALL, name)?);
         let mut raw = ptr::null_mut();
         let subject = format_args!("pool {name} of {size} packets");
         // SAFETY: a name and numbers in, a pool out.
@@ -79,7 +76,7 @@ impl Pool {
         })?;
         let raw = NonNull::new(raw).expect("a pool that was made is not null");
         POOLS.lock().expect("no one panics with this lock").push((raw.as_ptr() as usize, size));
-        Ok(Pool { raw, name: name.to_owned(), size, _held: Held::new() })
+        Ok(Pool { raw, name: name.to_owned(), size, _held: held })
     }
 
     /// An empty packet; none if the pool is.

@@ -3,30 +3,37 @@
 //! A queue belongs to whoever has it, as a rule one lcore. A port is not stopped, closed or configured anew while its
 //! queues are out: the driver would take their memory away under them. So workers drop their queues first.
 
+mod setup;
+
 use std::{
     ffi::{CStr, c_char},
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{
-            AtomicBool, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Release},
-        },
-    },
+    sync::{Mutex, MutexGuard},
 };
 
+pub use setup::PortConfig;
+
 use crate::{
-    Burst, Eal, Error, Pool, Result,
+    Eal, Error, Result,
     eal::{Held, c_string},
-    error::{check, forget_words},
+    error::check,
     ffi,
+    queue::{PORTS, queues_of, set_started, started},
 };
+
+/// What calls that look at a port or change it exclude each other with, and share.
+struct State {
+    /// The last configure() succeeded, so that all queues are there.
+    set_up: bool,
+}
+
+static STATES: [Mutex<State>; PORTS] = [const { Mutex::new(State { set_up: false }) }; PORTS];
 
 /// A port. Several handles of one port are allowed; calls on it exclude each other.
 #[derive(Debug)]
 pub struct Port {
     id: u16,
     name: String,
-    _held: Held,
+    held: Held,
 }
 
 /// What a driver says about its device.
@@ -58,39 +65,10 @@ pub struct Info {
     tx_descriptors: u16,
 }
 
-/// How a port is to be set up.
-#[derive(Clone, Debug)]
-pub struct PortConfig {
-    /// Receive queues.
-    pub rx_queues: u16,
-    /// Transmit queues.
-    pub tx_queues: u16,
-    /// Largest L3 packet in bytes. Where the driver has narrower limits these hold; see [`Port::mtu`].
-    pub mtu: u16,
-    /// Descriptors per receive queue; the driver's default, or 1,024, if none. Brought within the driver's limits.
-    pub rx_descriptors: Option<u16>,
-    /// Descriptors per transmit queue, likewise.
-    pub tx_descriptors: Option<u16>,
-    /// Spread flows over the receive queues, by addresses and UDP or TCP ports.
-    pub rss: bool,
-    /// Receive unicast frames to anybody.
-    pub promiscuous: bool,
-    /// Receive all multicast frames.
-    pub allmulticast: bool,
-}
-
-impl Default for PortConfig {
-    fn default() -> PortConfig {
-        PortConfig {
-            rx_queues: 1,
-            tx_queues: 1,
-            mtu: 1500,
-            rx_descriptors: None,
-            tx_descriptors: None,
-            rss: true,
-            promiscuous: false,
-            allmulticast: false,
-        }
+impl Info {
+    /// Whether it transmits packets of several segments; to one that does not, frames go in one.
+    pub fn takes_segments(&self) -> bool {
+        self.tx_offloads & ffi::DP_TX_OFFLOAD_MULTI_SEGS != 0
     }
 }
 
@@ -121,40 +99,33 @@ pub struct Stats {
     pub tx_errors: u64,
 }
 
-const PORTS: usize = ffi::DP_PORTS_MAX as usize;
-
-/// Calls that change a port exclude each other.
-static LOCKS: [Mutex<()>; PORTS] = [const { Mutex::new(()) }; PORTS];
-/// Queues of each port that somebody has.
-static QUEUES: [AtomicUsize; PORTS] = [const { AtomicUsize::new(0) }; PORTS];
-/// Whether a port's queues may be used.
-static STARTED: [AtomicBool; PORTS] = [const { AtomicBool::new(false) }; PORTS];
-
 impl Port {
     /// Every port there is, by id.
     pub fn all(_eal: &Eal) -> Result<Vec<Port>> {
         // SAFETY: plain calls into a running EAL, here and below.
         let next = |from: u16| Some(unsafe { ffi::dp_port_next(from) }).filter(|&id| id != u16::MAX);
-        std::iter::successors(next(0), |&id| next(id + 1)).map(Port::new).collect()
+        std::iter::successors(next(0), |&id| next(id + 1))
+            .map(|id| Port::new(id, Held::new("rte_eth_find_next_owned_by")?))
+            .collect()
     }
 
     /// The port of this name: what `--vdev` was given, or a PCI address.
     pub fn by_name(name: &str) -> Result<Port> {
-        let c_name = c_string("rte_eth_dev_get_port_by_name", name)?;
-        let id = check("rte_eth_dev_get_port_by_name", format_args!("port {name}"), || unsafe {
-            // SAFETY: a string in, a number out.
-            ffi::dp_port_by_name(c_name.as_ptr())
-        })?;
-        Port::new(id as u16)
+        const CALL: &str = "rte_eth_dev_get_port_by_name";
+        let (held, c_name) = (Held::new(CALL)?, c_string(CALL, name)?);
+        // SAFETY: a string in, a number out.
+        let id =
+            check(CALL, format_args!("port {name}"), || unsafe { ffi::dp_port_by_name(c_name.as_ptr()) })?;
+        Port::new(id as u16, held)
     }
 
-    pub(crate) fn new(id: u16) -> Result<Port> {
+    pub(crate) fn new(id: u16, held: Held) -> Result<Port> {
         let mut name: [c_char; 64] = [0; 64];
         check("rte_eth_dev_get_name_by_port", format_args!("port {id}"), || unsafe {
             // SAFETY: DPDK writes a string of at most 64 bytes there.
             ffi::dp_port_name(id, name.as_mut_ptr())
         })?;
-        Ok(Port { id, name: string(&name), _held: Held::new() })
+        Ok(Port { id, name: string(&name), held })
     }
 
     /// DPDK's number of it.
@@ -169,6 +140,11 @@ impl Port {
 
     /// What the driver says about it.
     pub fn info(&self) -> Result<Info> {
+        let _lock = self.lock();
+        self.read_info()
+    }
+
+    fn read_info(&self) -> Result<Info> {
         let mut raw = ffi::dp_port_info::default();
         // SAFETY: the shim fills the struct.
         self.call("rte_eth_dev_info_get", |id| unsafe { ffi::dp_port_info(id, &mut raw) })?;
@@ -189,109 +165,19 @@ impl Port {
         })
     }
 
-    /// Sets the port up, stopped; `pools` has one pool for each receive queue. Checksum and hash offloads, scattered
-    /// receive and multi-segment transmit are switched on where the driver has them.
-    ///
-    /// # Errors
-    /// What the driver refuses; several receive queues with `rss` on a device that neither has RSS nor is software that
-    /// spreads by itself; EBUSY while queues from an earlier call are held.
-    pub fn configure(&mut self, config: &PortConfig, pools: &[Pool]) -> Result<(Vec<RxQueue>, Vec<TxQueue>)> {
-        const CALL: &str = "rte_eth_dev_configure";
-        let info = self.info()?;
-        if pools.len() != usize::from(config.rx_queues) {
-            return Err(self.refuse(
-                CALL,
-                libc::EINVAL,
-                format_args!("{} pools for {} receive queues", pools.len(), config.rx_queues),
-            ));
-        }
-        let rss = self.rss(config, &info)?;
-        let raw = ffi::dp_port_conf {
-            rx_queues: config.rx_queues,
-            tx_queues: config.tx_queues,
-            mtu: config.mtu.min(info.max_mtu).max(info.min_mtu),
-            rx_offloads: info.rx_offloads
-                & (ffi::DP_RX_OFFLOAD_IPV4_CKSUM
-                    | ffi::DP_RX_OFFLOAD_SCATTER
-                    | if rss != 0 { ffi::DP_RX_OFFLOAD_RSS_HASH } else { 0 }),
-            // Not MBUF_FAST_FREE: it wants all packets of a queue from one pool, and ours come from several.
-            tx_offloads: info.tx_offloads & ffi::DP_TX_OFFLOAD_MULTI_SEGS,
-            rss,
-        };
-        let _lock = self.lock_idle(CALL)?;
-        STARTED[self.index()].store(false, Release);
-        // SAFETY: no queue of this port is out, so nobody uses what is set up anew here.
-        self.call(CALL, |id| unsafe { ffi::dp_port_configure(id, &raw) })?;
-        self.set_up_queues(config, &info, pools)?;
-        for (call, on, set) in [
-            ("rte_eth_promiscuous_enable", config.promiscuous, Mode::Promiscuous),
-            ("rte_eth_allmulticast_enable", config.allmulticast, Mode::AllMulticast),
-        ] {
-            if on {
-                self.try_call(call, |id| set.apply(id, true))?;
-            }
-        }
-        Ok((
-            (0..config.rx_queues).map(|queue| RxQueue(Queue::new(self.id, queue))).collect(),
-            (0..config.tx_queues).map(|queue| TxQueue(Queue::new(self.id, queue))).collect(),
-        ))
-    }
-
-    /// The hash functions to ask for, 0 for none.
-    fn rss(&self, config: &PortConfig, info: &Info) -> Result<u64> {
-        if !config.rss || config.rx_queues < 2 {
-            return Ok(0);
-        }
-        let rss = info.rss & ffi::DP_RSS_IP_UDP_TCP;
-        // A virtual device has no hash, but whoever stands behind it fills the queues: the kernel's fanout, one file or
-        // ring for each, a generator.
-        if rss == 0 && !info.is_virtual {
-            let why = format_args!(
-                "{} receive queues, but {} has no RSS to spread flows over them; ask for one",
-                config.rx_queues, info.driver
-            );
-            return Err(self.refuse("rte_eth_dev_configure", libc::ENOTSUP, why));
-        }
-        Ok(rss)
-    }
-
-    fn set_up_queues(&self, config: &PortConfig, info: &Info, pools: &[Pool]) -> Result<()> {
-        const DEFAULT_DESCRIPTORS: u16 = 1024;
-        let or_default = |asked: Option<u16>, driver: u16| {
-            asked.unwrap_or(if driver != 0 { driver } else { DEFAULT_DESCRIPTORS })
-        };
-        let mut rx = or_default(config.rx_descriptors, info.rx_descriptors);
-        let mut tx = or_default(config.tx_descriptors, info.tx_descriptors);
-        // SAFETY: reads and writes the two numbers.
-        self.call("rte_eth_dev_adjust_nb_rx_tx_desc", |id| unsafe {
-            ffi::dp_port_adjust_descriptors(id, &mut rx, &mut tx)
-        })?;
-        for (queue, pool) in (0..).zip(pools) {
-            let subject = format_args!("{}, queue {queue} with {rx} descriptors", self.subject());
-            // SAFETY: the pool lives until the EAL ends.
-            check("rte_eth_rx_queue_setup", subject, || unsafe {
-                ffi::dp_rx_queue_setup(self.id, queue, rx, info.socket, pool.raw())
-            })?;
-        }
-        for queue in 0..config.tx_queues {
-            let subject = format_args!("{}, queue {queue} with {tx} descriptors", self.subject());
-            // SAFETY: plain numbers.
-            check("rte_eth_tx_queue_setup", subject, || unsafe {
-                ffi::dp_tx_queue_setup(self.id, queue, tx, info.socket)
-            })?;
-        }
-        Ok(())
-    }
-
     /// Starts receiving and transmitting; until then its queues do neither.
     pub fn start(&mut self) -> Result<()> {
-        let _lock = self.lock();
-        if STARTED[self.index()].load(Acquire) {
+        const CALL: &str = "rte_eth_dev_start";
+        let state = self.lock();
+        if started(self.id) {
             return Ok(());
         }
-        // SAFETY: queues look at STARTED, so nobody is in the driver.
-        self.call("rte_eth_dev_start", |id| unsafe { ffi::dp_port_start(id) })?;
-        STARTED[self.index()].store(true, Release);
+        if !state.set_up {
+            return Err(self.refuse(CALL, libc::EINVAL, format_args!("it is to be configured first")));
+        }
+        // SAFETY: queues do nothing before they see the port started, so nobody is in the driver.
+        self.call(CALL, |id| unsafe { ffi::dp_port_start(id) })?;
+        set_started(self.id, true);
         Ok(())
     }
 
@@ -300,27 +186,31 @@ impl Port {
     /// # Errors
     /// With EBUSY while its queues are held.
     pub fn stop(&mut self) -> Result<()> {
-        const CALL: &str = "rte_eth_dev_stop";
-        let _lock = self.lock_idle(CALL)?;
-        STARTED[self.index()].store(false, Release);
-        // SAFETY: no queue of this port is out, so nobody is in the driver.
-        self.call(CALL, |id| unsafe { ffi::dp_port_stop(id) }).map(drop)
+        let _lock = self.lock_idle("rte_eth_dev_stop")?;
+        self.stop_idle()
     }
 
     /// Stops it and gives the device back; packets that the driver kept return to their pools.
     ///
     /// # Errors
     /// With EBUSY while its queues are held; the port stays as it was.
-    pub fn close(mut self) -> Result<()> {
-        self.stop()?;
-        const CALL: &str = "rte_eth_dev_close";
-        let _lock = self.lock_idle(CALL)?;
-        // SAFETY: as in stop().
-        self.call(CALL, |id| unsafe { ffi::dp_port_close(id) }).map(drop)
+    pub fn close(self) -> Result<()> {
+        let mut state = self.lock_idle("rte_eth_dev_close")?;
+        self.stop_idle()?;
+        state.set_up = false;
+        // SAFETY: as in stop_idle().
+        self.call("rte_eth_dev_close", |id| unsafe { ffi::dp_port_close(id) }).map(drop)
+    }
+
+    fn stop_idle(&self) -> Result<()> {
+        set_started(self.id, false);
+        // SAFETY: no queue of this port is out, so nobody is in the driver.
+        self.call("rte_eth_dev_stop", |id| unsafe { ffi::dp_port_stop(id) }).map(drop)
     }
 
     /// The MTU that is set.
     pub fn mtu(&self) -> Result<u16> {
+        let _lock = self.lock();
         let mut mtu = 0;
         // SAFETY: DPDK writes the number.
         self.call("rte_eth_dev_get_mtu", |id| unsafe { ffi::dp_port_mtu(id, &mut mtu) })?;
@@ -346,13 +236,25 @@ impl Port {
     /// Receives unicast frames to anybody, or not; Ok(false) where the driver has no say in that.
     pub fn set_promiscuous(&mut self, on: bool) -> Result<bool> {
         let _lock = self.lock();
-        self.try_call("rte_eth_promiscuous_enable", |id| Mode::Promiscuous.apply(id, on))
+        self.promiscuous(on)
     }
 
     /// Receives all multicast frames, or not; Ok(false) where the driver has no say in that.
     pub fn set_allmulticast(&mut self, on: bool) -> Result<bool> {
         let _lock = self.lock();
-        self.try_call("rte_eth_allmulticast_enable", |id| Mode::AllMulticast.apply(id, on))
+        self.allmulticast(on)
+    }
+
+    fn promiscuous(&self, on: bool) -> Result<bool> {
+        let call = if on { "rte_eth_promiscuous_enable" } else { "rte_eth_promiscuous_disable" };
+        // SAFETY: plain numbers.
+        self.try_call(call, |id| unsafe { ffi::dp_port_set_promiscuous(id, on.into()) })
+    }
+
+    fn allmulticast(&self, on: bool) -> Result<bool> {
+        let call = if on { "rte_eth_allmulticast_enable" } else { "rte_eth_allmulticast_disable" };
+        // SAFETY: plain numbers.
+        self.try_call(call, |id| unsafe { ffi::dp_port_set_allmulticast(id, on.into()) })
     }
 
     /// State of the link, as it is known now; does not wait.
@@ -407,22 +309,18 @@ impl Port {
         self.call("rte_eth_stats_reset", |id| unsafe { ffi::dp_port_stats_reset(id) }).map(drop)
     }
 
-    fn index(&self) -> usize {
-        self.id.into()
-    }
-
     fn subject(&self) -> String {
         format!("port {} ({})", self.id, self.name)
     }
 
-    fn lock(&self) -> MutexGuard<'static, ()> {
-        LOCKS[self.index()].lock().expect("no one panics with this lock")
+    fn lock(&self) -> MutexGuard<'static, State> {
+        STATES[usize::from(self.id)].lock().expect("no one panics with this lock")
     }
 
-    /// The lock, if nobody has a queue of this port. Queues are made with the lock held, so it stays that way.
-    fn lock_idle(&self, call: &'static str) -> Result<MutexGuard<'static, ()>> {
+    /// The lock, if nobody has a queue of this port; queues are made with it held, so that it stays so.
+    fn lock_idle(&self, call: &'static str) -> Result<MutexGuard<'static, State>> {
         let lock = self.lock();
-        match QUEUES[self.index()].load(Acquire) {
+        match queues_of(self.id) {
             0 => Ok(lock),
             held => {
                 Err(self.refuse(call, libc::EBUSY, format_args!("{held} of its queues are still in use")))
@@ -431,8 +329,7 @@ impl Port {
     }
 
     fn refuse(&self, call: &'static str, errno: i32, why: std::fmt::Arguments) -> Error {
-        forget_words();
-        Error::new(call, format_args!("{}: {why}", self.subject()), errno)
+        Error::ours(call, format_args!("{}: {why}", self.subject()), errno)
     }
 
     fn call(&self, call: &'static str, f: impl FnOnce(u16) -> i32) -> Result<u32> {
@@ -446,109 +343,6 @@ impl Port {
             Err(error) if error.errno() == libc::ENOTSUP => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// What a port receives besides its own frames.
-#[derive(Clone, Copy)]
-enum Mode {
-    Promiscuous,
-    AllMulticast,
-}
-
-impl Mode {
-    fn apply(self, port: u16, on: bool) -> i32 {
-        // SAFETY: plain numbers.
-        unsafe {
-            match self {
-                Mode::Promiscuous => ffi::dp_port_set_promiscuous(port, on.into()),
-                Mode::AllMulticast => ffi::dp_port_set_allmulticast(port, on.into()),
-            }
-        }
-    }
-}
-
-/// One end of a port: who has it may use it, and nobody else.
-#[derive(Debug)]
-struct Queue {
-    port: u16,
-    queue: u16,
-    _held: Held,
-}
-
-impl Queue {
-    fn new(port: u16, queue: u16) -> Queue {
-        QUEUES[usize::from(port)].fetch_add(1, AcqRel);
-        Queue { port, queue, _held: Held::new() }
-    }
-
-    #[inline(always)]
-    fn started(&self) -> bool {
-        STARTED[usize::from(self.port)].load(Acquire)
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        QUEUES[usize::from(self.port)].fetch_sub(1, AcqRel);
-    }
-}
-
-/// A receive queue.
-#[derive(Debug)]
-pub struct RxQueue(Queue);
-
-impl RxQueue {
-    /// Appends what was received to the burst, as far as it has room; returns how many.
-    #[inline]
-    pub fn receive(&mut self, burst: &mut Burst) -> usize {
-        let Queue { port, queue, .. } = self.0;
-        if !self.0.started() {
-            return 0;
-        }
-        // SAFETY: a queue of a started port, and this is its only owner; the driver hands over what it says.
-        unsafe { burst.fill(|packets, room| ffi::dp_rx_burst(port, queue, packets, room).into()) }
-    }
-
-    /// Number of its port.
-    pub fn port(&self) -> u16 {
-        self.0.port
-    }
-
-    /// Its number in the port.
-    pub fn queue(&self) -> u16 {
-        self.0.queue
-    }
-}
-
-/// A transmit queue.
-#[derive(Debug)]
-pub struct TxQueue(Queue);
-
-impl TxQueue {
-    /// Transmits from the front of the burst, as many as the device takes; returns how many. The rest stays in the burst,
-    /// in order.
-    ///
-    /// # Panics
-    /// If there is a heap packet in the burst.
-    #[inline]
-    pub fn send(&mut self, burst: &mut Burst) -> usize {
-        let Queue { port, queue, .. } = self.0;
-        if burst.is_empty() || !self.0.started() {
-            return 0;
-        }
-        // SAFETY: a queue of a started port, and this is its only owner; the driver owns what it says it took.
-        unsafe { burst.take(|packets, count| ffi::dp_tx_burst(port, queue, packets, count).into()) }
-    }
-
-    /// Number of its port.
-    pub fn port(&self) -> u16 {
-        self.0.port
-    }
-
-    /// Its number in the port.
-    pub fn queue(&self) -> u16 {
-        self.0.queue
     }
 }
 

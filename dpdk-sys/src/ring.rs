@@ -29,14 +29,14 @@ impl Ring {
     /// If the name (at most 26 characters) is taken, `size` is no power of two, or memory does not suffice.
     pub fn new(name: &str, size: u32, socket: i32) -> Result<Ring> {
         const CALL: &str = "rte_ring_create";
-        let c_name = c_string(CALL, name)?;
+        let (held, c_name) = (Held::new(CALL)?, c_string(CALL, name)?);
         let mut raw = ptr::null_mut();
         // SAFETY: a name and numbers in, a ring out.
         check(CALL, format_args!("ring {name} of {size}"), || unsafe {
             ffi::dp_ring_new(c_name.as_ptr(), size, socket, &mut raw)
         })?;
         let raw = NonNull::new(raw).expect("a ring that was made is not null");
-        Ok(Ring { raw, _held: Held::new() })
+        Ok(Ring { raw, _held: held })
     }
 
     /// Moves packets from the front of the burst into the ring, as many as it has room for; returns how many. The rest
@@ -76,12 +76,12 @@ impl Ring {
 /// If there are more than 16 rings on a side or none, or the name is taken.
 pub fn ring_port(name: &str, rx: &[Ring], tx: &[Ring]) -> Result<Port> {
     const CALL: &str = "rte_eth_from_rings";
-    let c_name = c_string(CALL, name)?;
+    let (held, c_name) = (Held::new(CALL)?, c_string(CALL, name)?);
     let mut rx: Vec<_> = rx.iter().map(|ring| ring.raw.as_ptr()).collect();
     let mut tx: Vec<_> = tx.iter().map(|ring| ring.raw.as_ptr()).collect();
     // SAFETY: arrays of rings that live until the EAL ends.
     let id = check(CALL, format_args!("port {name}"), || unsafe {
         ffi::dp_ring_port(c_name.as_ptr(), rx.as_mut_ptr(), rx.len() as u32, tx.as_mut_ptr(), tx.len() as u32)
     })?;
-    Port::new(id as u16)
+    Port::new(id as u16, held)
 }

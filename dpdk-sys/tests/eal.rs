@@ -8,7 +8,10 @@ use std::sync::{
 };
 
 use common::{arguments, eal, pool};
-use dpdk_sys::{ANY_SOCKET, Eal, Pool, affinity, set_affinity, tsc, tsc_hz, version};
+use dpdk_sys::{
+    ANY_SOCKET, Eal, Pool, Port, Ring, affinity, fib4, fib6, memory_in_use, ring_port, set_affinity, tsc,
+    tsc_hz, version,
+};
 
 #[test]
 fn it_starts_once_in_a_process() {
@@ -129,7 +132,7 @@ fn a_panic_on_an_lcore_is_the_waiters() {
 #[test]
 fn the_main_lcore_is_pinned_and_other_threads_get_their_cpus_back() {
     let before = affinity().unwrap();
-    let _eal = eal(&[]);
+    let _eal = Eal::init(&arguments("0", &[])).unwrap();
     assert_eq!(affinity().unwrap().cpus().count(), 1);
     let other = std::thread::spawn(move || {
         set_affinity(&before).unwrap();
@@ -137,6 +140,29 @@ fn the_main_lcore_is_pinned_and_other_threads_get_their_cpus_back() {
     });
     assert_eq!(other.join().unwrap(), before.cpus().collect::<Vec<_>>());
     assert!(!before.contains(1_000_000));
+}
+
+#[test]
+fn nothing_is_made_before_it_starts_nor_after_it_ended() {
+    let all_refused = || {
+        let refusals = [
+            Pool::new("packets", 1023, 0, 2048, ANY_SOCKET).unwrap_err(),
+            Ring::new("wire", 64, ANY_SOCKET).unwrap_err(),
+            ring_port("lan", &[], &[]).unwrap_err(),
+            Port::by_name("net_null0").unwrap_err(),
+            fib4("v4", 100, 16, 1, ANY_SOCKET).unwrap_err(),
+            fib6("v6", 100, 16, 1, ANY_SOCKET).unwrap_err(),
+        ];
+        for error in refusals {
+            assert!(error.to_string().contains(": DPDK is not running: "), "{error}");
+        }
+        assert_eq!(memory_in_use(), 0);
+    };
+    all_refused();
+    let eal = eal(&["--vdev", "net_null0"]);
+    drop((pool(1023), Port::by_name("net_null0").unwrap()));
+    eal.cleanup();
+    all_refused();
 }
 
 #[test]

@@ -343,7 +343,7 @@ fn update_a_million_times<F: Family>(
     let (mut numbers, mut updates) = (Numbers(3), 0);
     let mut present = vec![false; PREFIXES as usize];
     while updates < UPDATES {
-        for _ in 0..500 {
+        for _ in 0..2000 {
             let n = numbers.next() % PREFIXES;
             if present[n as usize] {
                 writer.delete(address(n), depth).unwrap();
@@ -352,7 +352,7 @@ fn update_a_million_times<F: Family>(
             }
         }
         wait_for_reader();
-        for _ in 0..500 {
+        for _ in 0..2000 {
             let n = numbers.next() % PREFIXES;
             // A full table is part of the game: it has groups for half of the places.
             match writer.add(address(n), depth, (2 + 2 * n + numbers.next() % 2) as u32) {

@@ -169,6 +169,7 @@ fn a_capture_is_played_and_another_one_written() {
     drop((rx, tx));
     port.close().unwrap();
     assert_eq!(read_pcap(&output), frames);
+    assert_eq!((pool.in_use(), lost()), (0, 0));
     drop(pool);
     eal.cleanup();
 }
@@ -189,13 +190,15 @@ fn what_a_driver_cannot_set_it_says_and_it_is_no_error() {
 
 #[test]
 fn queues_are_given_back_before_a_port_stops() {
-    let _eal = eal(&["--vdev", "net_null0"]);
+    let _eal = eal(&["--vdev", "net_null0", "--vdev", "net_null1"]);
     let pool = pool(1023);
     let mut port = Port::by_name("net_null0").unwrap();
     let mut other = Port::by_name("net_null0").unwrap();
     let (mut rx, mut tx) = port.configure(&PortConfig::default(), slice::from_ref(&pool)).unwrap();
 
-    // Before it starts nothing moves.
+    // Before it starts nothing moves, and before it is configured it does not start.
+    let early = Port::by_name("net_null1").unwrap().start().unwrap_err();
+    assert!(early.to_string().contains("port 1 (net_null1): it is to be configured first"), "{early}");
     let mut burst = numbered(&pool, 0..2);
     assert_eq!((rx[0].receive(&mut Burst::new(4)), tx[0].send(&mut burst)), (0, 0));
     assert_eq!(numbers(burst.as_slice()), [0, 1]);

@@ -4,16 +4,23 @@
 
 use std::{fs, path::Path, process::Command};
 
-use dpdk_sys::{ANY_SOCKET, Burst, DEFAULT_DATA_ROOM, Eal, Packet, Pool};
+use dpdk_sys::{ANY_SOCKET, Burst, DEFAULT_DATA_ROOM, Eal, Packet, Pool, affinity};
 
 /// An EAL on one lcore that needs no root, no hugepages and no hardware.
 pub fn eal(more: &[&str]) -> Eal {
-    Eal::init(&arguments("0", more)).expect("the EAL starts")
+    Eal::init(&arguments(&anywhere(), more)).expect("the EAL starts")
+}
+
+/// Lcore 0, on whatever CPU: tests that run side by side must not all be pinned to the same one.
+fn anywhere() -> String {
+    let cpus: Vec<String> =
+        affinity().expect("a thread runs somewhere").cpus().map(|cpu| cpu.to_string()).collect();
+    format!("0@({})", cpus.join(","))
 }
 
 /// The same with more memory than the usual 256 MB.
 pub fn eal_with_memory(megabytes: u32, more: &[&str]) -> Eal {
-    let mut arguments = arguments("0", more);
+    let mut arguments = arguments(&anywhere(), more);
     arguments[2] = megabytes.to_string();
     Eal::init(&arguments).expect("the EAL starts")
 }

@@ -1,7 +1,8 @@
 //! Longest prefix match: `rte_fib` (DIR-24-8) for IPv4, `rte_fib6` (a trie) for IPv6.
 //!
-//! One writer, any number of readers at the same time. Before 24.11 a group of 256 entries that a delete set free is
-//! zeroed, and may be taken by the next add, while a reader still looks into it. Hence two rules:
+//! One writer, any number of readers at the same time. A group of 256 entries that a delete set free is zeroed, and may be
+//! taken by the next add, while a reader still looks into it (DPDK 24.11 and later can wait for readers, but only for those
+//! that report to `rte_rcu`, which ours do not). Hence two rules, for every version:
 //!
 //! * Hop 0 is never given to a route (`add` refuses it). A lookup that yields 0 met such a group and is to be repeated.
 //! * Between a delete and the next add the writer's caller waits until every reader has finished the lookup it was in.

@@ -54,7 +54,7 @@ impl Pool {
     /// least twice the burst if it is to help. `data_room` is bytes per mbuf, of which the first 128 are headroom.
     ///
     /// # Errors
-    /// If the name (at most 22 characters) is taken, a number is out of its range, or memory does not suffice.
+    /// If the name (at most 25 bytes) is taken, a number is out of its range, or memory does not suffice.
     pub fn new(name: &str, size: u32, cache: u32, data_room: u16, socket: i32) -> Result<Pool> {
         const CALL: &str = "rte_pktmbuf_pool_create";
         let refuse = |why: String| Err(Error::ours(CALL, format_args!("pool {name}: {why}"), libc::EINVAL));

@@ -26,7 +26,7 @@ impl Ring {
     /// Makes a ring that holds `size - 1` packets; `size` is a power of two.
     ///
     /// # Errors
-    /// If the name (at most 26 characters) is taken, `size` is no power of two, or memory does not suffice.
+    /// If the name (at most 28 bytes) is taken, `size` is no power of two, or memory does not suffice.
     pub fn new(name: &str, size: u32, socket: i32) -> Result<Ring> {
         const CALL: &str = "rte_ring_create";
         let (held, c_name) = (Held::new(CALL)?, c_string(CALL, name)?);

@@ -4,7 +4,8 @@ mod common;
 
 use common::{eal, numbered, numbers, pool};
 use dpdk_sys::{
-    ANY_SOCKET, Burst, DEFAULT_DATA_ROOM, Packet, Pool, Tag, free_bulk, lost, memory_in_use, memory_of_pool,
+    ANY_SOCKET, Burst, DEFAULT_DATA_ROOM, Packet, Pool, Ring, Tag, free_bulk, lost, memory_in_use,
+    memory_of_pool,
 };
 
 #[test]
@@ -105,6 +106,14 @@ fn what_cannot_be_is_refused_with_what_could() {
     assert!(refusal(8191, 600, 2176).contains("at most 512 will do"), "{}", refusal(8191, 600, 2176));
     assert!(refusal(300, 256, 2176).contains("at most 200 will do"), "{}", refusal(300, 256, 2176));
     assert!(refusal(300, 0, 128).contains("all headroom"), "{}", refusal(300, 0, 128));
+    let named = |length| Pool::new(&"x".repeat(length), 63, 0, 2176, ANY_SOCKET).map(drop);
+    named(25).unwrap();
+    assert_eq!(named(26).unwrap_err().errno(), libc::ENAMETOOLONG);
+    let named = |length| Ring::new(&"x".repeat(length), 64, ANY_SOCKET).map(drop);
+    named(28).unwrap();
+    assert_eq!(named(29).unwrap_err().errno(), libc::ENAMETOOLONG);
+    let odd = Ring::new("odd", 63, ANY_SOCKET).unwrap_err().to_string();
+    assert!(odd.starts_with("rte_ring_create: ring odd of 63: Invalid argument (22)"), "{odd}");
     let too_large = refusal(1_000_000, 0, 2176);
     assert!(too_large.contains("pool impossible of 1000000 packets"), "{too_large}");
     assert!(too_large.contains("Cannot allocate memory (12)"), "{too_large}");

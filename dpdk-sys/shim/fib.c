@@ -8,6 +8,32 @@
 #include "failed.h"
 #include "shim.h"
 
+/* What a table of either family begins with (struct dir24_8_tbl, struct rte_trie_tbl), from DPDK 20.11 to 25.11. */
+struct head {
+	uint32_t groups;
+	uint32_t reserved;
+};
+
+static int forget_reserved(void *table, uint32_t groups)
+{
+	struct head *head = table;
+
+	if (head == NULL || head->groups != RTE_ALIGN_CEIL(groups, 64))
+		return 0;
+	head->reserved = 0;
+	return 1;
+}
+
+int dp_fib4_forget_reserved(struct rte_fib *fib, uint32_t groups)
+{
+	return forget_reserved(rte_fib_get_dp(fib), groups);
+}
+
+int dp_fib6_forget_reserved(struct rte_fib6 *fib, uint32_t groups)
+{
+	return forget_reserved(rte_fib6_get_dp(fib), groups);
+}
+
 int dp_fib4_new(const char *name, uint32_t routes, uint32_t groups, uint32_t default_hop, int socket,
 		struct rte_fib **fib)
 {

@@ -150,12 +150,15 @@ int dp_ring_port(const char *name, struct rte_ring **rx, uint32_t rx_count, stru
 int dp_fib4_new(const char *name, uint32_t routes, uint32_t groups, uint32_t default_hop, int socket,
 		struct rte_fib **fib);
 void dp_fib4_free(struct rte_fib *fib);
+/* Sets DPDK's count of reserved groups to 0; 0 if the table, made for so many groups, does not look as expected. */
+int dp_fib4_forget_reserved(struct rte_fib *fib, uint32_t groups);
 int dp_fib4_add(struct rte_fib *fib, const uint32_t *address, uint8_t depth, uint32_t hop);
 int dp_fib4_delete(struct rte_fib *fib, const uint32_t *address, uint8_t depth);
 void dp_fib4_lookup(struct rte_fib *fib, const uint32_t *addresses, uint64_t *hops, uint32_t count);
 int dp_fib6_new(const char *name, uint32_t routes, uint32_t groups, uint32_t default_hop, int socket,
 		struct rte_fib6 **fib);
 void dp_fib6_free(struct rte_fib6 *fib);
+int dp_fib6_forget_reserved(struct rte_fib6 *fib, uint32_t groups);
 int dp_fib6_add(struct rte_fib6 *fib, const uint8_t (*address)[16], uint8_t depth, uint32_t hop);
 int dp_fib6_delete(struct rte_fib6 *fib, const uint8_t (*address)[16], uint8_t depth);
 void dp_fib6_lookup(struct rte_fib6 *fib, const uint8_t (*addresses)[16], uint64_t *hops, uint32_t count);

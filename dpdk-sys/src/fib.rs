@@ -131,6 +131,18 @@ impl<F: Family> FibWriter<F> {
         self.change(F::CALLS.delete, address, depth, |table| unsafe { F::DELETE(table, &address, depth) })
     }
 
+    /// From here to the next add, groups are for the caller to count: one for each /24 (IPv6: each further octet of a path) that holds
+    /// longer prefixes. Otherwise DPDK counts, and is wrong before long: 22.11 counts a group for each IPv6 route even where they share
+    /// them and never takes it back, so that adding and deleting one route fills the table; for IPv4 a route with the hop of the one above
+    /// it is not counted but taken back, and below 0 is full, too.
+    ///
+    /// A caller that counts too few gets ENOSPC with the route half done. Returns false, and changes nothing, where DPDK's table does not
+    /// look as expected.
+    pub fn forget_reserved(&mut self) -> bool {
+        // SAFETY: the table lives, and this is its only writer; the shim looks before it writes.
+        unsafe { F::FORGET(self.0.raw.as_ptr(), self.0.groups) != 0 }
+    }
+
     /// One more reader.
     pub fn reader(&self) -> Fib<F> {
         Fib(Arc::clone(&self.0))
@@ -283,6 +295,7 @@ mod sealed {
         const FREE: unsafe extern "C" fn(*mut Self::Raw);
         const ADD: unsafe extern "C" fn(*mut Self::Raw, *const Self::Address, u8, u32) -> c_int;
         const DELETE: unsafe extern "C" fn(*mut Self::Raw, *const Self::Address, u8) -> c_int;
+        const FORGET: unsafe extern "C" fn(*mut Self::Raw, u32) -> c_int;
         const LOOKUP: unsafe extern "C" fn(*mut Self::Raw, *const Self::Address, *mut u64, u32);
         fn show(address: Self::Address) -> IpAddr;
     }
@@ -303,6 +316,7 @@ mod sealed {
         const FREE: unsafe extern "C" fn(*mut Self::Raw) = ffi::dp_fib4_free;
         const ADD: unsafe extern "C" fn(*mut Self::Raw, *const u32, u8, u32) -> c_int = ffi::dp_fib4_add;
         const DELETE: unsafe extern "C" fn(*mut Self::Raw, *const u32, u8) -> c_int = ffi::dp_fib4_delete;
+        const FORGET: unsafe extern "C" fn(*mut Self::Raw, u32) -> c_int = ffi::dp_fib4_forget_reserved;
         const LOOKUP: unsafe extern "C" fn(*mut Self::Raw, *const u32, *mut u64, u32) = ffi::dp_fib4_lookup;
         fn show(address: u32) -> IpAddr {
             Ipv4Addr::from(address).into()
@@ -327,6 +341,7 @@ mod sealed {
         const ADD: unsafe extern "C" fn(*mut Self::Raw, *const [u8; 16], u8, u32) -> c_int = ffi::dp_fib6_add;
         const DELETE: unsafe extern "C" fn(*mut Self::Raw, *const [u8; 16], u8) -> c_int =
             ffi::dp_fib6_delete;
+        const FORGET: unsafe extern "C" fn(*mut Self::Raw, u32) -> c_int = ffi::dp_fib6_forget_reserved;
         const LOOKUP: unsafe extern "C" fn(*mut Self::Raw, *const [u8; 16], *mut u64, u32) =
             ffi::dp_fib6_lookup;
         fn show(address: [u8; 16]) -> IpAddr {

@@ -150,6 +150,33 @@ fn a_table_without_a_free_group_says_what_it_was_made_for_and_goes_on() {
 }
 
 #[test]
+fn who_counts_groups_himself_may_add_and_delete_for_ever() {
+    let _eal = eal(&[]);
+    let (fib6, mut writer6) = fib6("v6", 100, 64, DEFAULT, ANY_SOCKET).unwrap();
+    for _ in 0..1000 {
+        assert!(writer6.forget_reserved());
+        writer6.add(v6("2001:db8:1::"), 48, 48).unwrap();
+        writer6.delete(v6("2001:db8:1::"), 48).unwrap();
+    }
+    let (fib4, mut writer4) = fib4("v4", 100, 64, DEFAULT, ANY_SOCKET).unwrap();
+    writer4.add(v4("10.0.0.0"), 8, 8).unwrap();
+    for _ in 0..1000 {
+        assert!(writer4.forget_reserved());
+        writer4.add(v4("10.0.0.0"), 25, 8).unwrap();
+        writer4.delete(v4("10.0.0.0"), 25).unwrap();
+    }
+    // 60 /64s under one /56 share what is above them: 24 to 56 take five groups together.
+    for n in 0..60 {
+        let mut address = v6("2001:db8:1:100::");
+        address[7] = n;
+        writer6.forget_reserved();
+        writer6.add(address, 64, 64 + u32::from(n)).unwrap();
+        assert_eq!(hop6(&fib6, &std::net::Ipv6Addr::from(address).to_string()), 64 + u64::from(n));
+    }
+    assert_eq!(hop4(&fib4, "10.0.0.1"), 8);
+}
+
+#[test]
 fn a_table_without_room_for_a_route_says_what_it_was_made_for_and_goes_on() {
     let _eal = eal(&[]);
     let (fib, mut writer) = fib4("small", 8, 64, DEFAULT, ANY_SOCKET).unwrap();

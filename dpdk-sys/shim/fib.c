@@ -8,7 +8,8 @@
 #include "failed.h"
 #include "shim.h"
 
-/* What a table of either family begins with (struct dir24_8_tbl, struct rte_trie_tbl), from DPDK 20.11 to 25.11. */
+/* What a table of either family begins with (struct dir24_8_tbl, struct rte_trie_tbl), in every release from 22.11 to
+ * 25.11. */
 struct head {
 	uint32_t groups;
 	uint32_t reserved;
@@ -18,7 +19,7 @@ static int forget_reserved(void *table, uint32_t groups)
 {
 	struct head *head = table;
 
-	if (head == NULL || head->groups != RTE_ALIGN_CEIL(groups, 64))
+	if (head == NULL || head->groups != groups)
 		return 0;
 	head->reserved = 0;
 	return 1;

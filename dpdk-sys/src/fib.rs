@@ -1,11 +1,14 @@
 //! Longest prefix match: `rte_fib` (DIR-24-8) for IPv4, `rte_fib6` (a trie) for IPv6.
 //!
-//! One writer, any number of readers at the same time. A group of 256 entries that a delete set free is zeroed, and may be
-//! taken by the next add, while a reader still looks into it (DPDK 24.11 and later can wait for readers, but only for those
-//! that report to `rte_rcu`, which ours do not). Hence two rules, for every version:
+//! One writer, any number of readers at the same time. What is longer than /24 lies in groups of 256 entries. One that becomes
+//! uniform is set free: zeroed, and perhaps taken by the next change, while a reader still looks into it (DPDK 24.11 and later
+//! can wait for readers, but only for those that report to `rte_rcu`, which ours do not). Hence two rules, for every version:
 //!
 //! * Hop 0 is never given to a route (`add` refuses it). A lookup that yields 0 met such a group and is to be repeated.
-//! * Between a delete and the next add the writer's caller waits until every reader has finished the lookup it was in.
+//! * Between a change that may set a group free (a delete, or an add by which neighbours get the same hop) and the next that
+//!   may take one, the writer's caller waits until every reader has finished the lookup it was in.
+//!
+//! And a third for who adds and deletes for long: DPDK miscounts its groups, see [`FibWriter::forget_reserved`].
 
 use std::{
     ffi::{c_char, c_int},
@@ -27,6 +30,9 @@ pub const MAX_HOP: u32 = (1 << 31) - 1;
 
 /// DPDK makes room for two nodes of its tree for each route, counted in an int.
 const MAX_ROUTES: u32 = i32::MAX as u32 / 2;
+
+/// A group's number is kept where a hop would be.
+const MAX_GROUPS: u32 = 1 << 30;
 
 /// A reader of a table; `F` is [`V4`] or [`V6`]. A clone reads the same table, which lives as long as the last of readers
 /// and writer.
@@ -58,7 +64,7 @@ unsafe impl<F: Family> Send for Table<F> {}
 unsafe impl<F: Family> Sync for Table<F> {}
 
 /// Makes an IPv4 table for `routes` routes, and `groups` groups of 256 addresses, one for each /24 with longer prefixes in
-/// it (DPDK rounds up to a multiple of 64). What no route matches gets `default_hop`, which is not 0.
+/// it (rounded up to a multiple of 64). What no route matches gets `default_hop`, which is not 0.
 ///
 /// # Errors
 /// If the name is taken, a number is out of its range, or memory does not suffice.
@@ -115,7 +121,7 @@ impl<F: Family> FibWriter<F> {
     /// matter.
     ///
     /// # Errors
-    /// With ENOSPC, and the size that it was made for, if the table is full; it is as before then.
+    /// With ENOSPC, and the size that it was made for, if the table is full.
     pub fn add(&mut self, address: F::Address, depth: u8, hop: u32) -> Result<()> {
         check_hop(F::CALLS.add, Prefix::<F>(address, depth), hop)?;
         // SAFETY: the table lives, and this is its only writer.
@@ -131,13 +137,14 @@ impl<F: Family> FibWriter<F> {
         self.change(F::CALLS.delete, address, depth, |table| unsafe { F::DELETE(table, &address, depth) })
     }
 
-    /// From here to the next add, groups are for the caller to count: one for each /24 (IPv6: each further octet of a path) that holds
-    /// longer prefixes. Otherwise DPDK counts, and is wrong before long: 22.11 counts a group for each IPv6 route even where they share
-    /// them and never takes it back, so that adding and deleting one route fills the table; for IPv4 a route with the hop of the one above
-    /// it is not counted but taken back, and below 0 is full, too.
+    /// From here to the next add, groups are for the caller to count: one for each /24 (IPv6: each further octet of a path)
+    /// that holds longer prefixes, and a few to spare for what a change builds on its way. Otherwise DPDK counts, and is wrong
+    /// before long: 22.11 counts a group for each IPv6 route even where they share them and never takes it back, so that adding
+    /// and deleting one route fills the table; for IPv4 a route with the hop of the one above it is not counted but taken back,
+    /// and below 0 is full, too.
     ///
-    /// A caller that counts too few gets ENOSPC with the route half done. Returns false, and changes nothing, where DPDK's table does not
-    /// look as expected.
+    /// A caller that counts too few gets ENOSPC with the route half done. Returns false, and changes nothing, where DPDK's
+    /// table does not look as expected.
     pub fn forget_reserved(&mut self) -> bool {
         // SAFETY: the table lives, and this is its only writer; the shim looks before it writes.
         unsafe { F::FORGET(self.0.raw.as_ptr(), self.0.groups) != 0 }
@@ -184,10 +191,14 @@ impl<F: Family> Table<F> {
         let size = format!("table {name} for {routes} routes and {groups} groups");
         check_hop(call, &size, default_hop)?;
         let (held, c_name) = (Held::new(call)?, c_string(call, name)?);
-        if routes == 0 || groups == 0 || routes > MAX_ROUTES {
-            let why = format_args!("{size}: at least one of each and at most {MAX_ROUTES} routes");
+        if routes == 0 || groups == 0 || routes > MAX_ROUTES || groups > MAX_GROUPS {
+            let why = format_args!(
+                "{size}: at least one of each, at most {MAX_ROUTES} routes and {MAX_GROUPS} groups"
+            );
             return Err(Error::ours(call, why, libc::EINVAL));
         }
+        // IPv4 does so itself; forget_reserved() knows both by it.
+        let groups = groups.next_multiple_of(64);
         // DPDK says EINVAL for lack of memory, too, so the error says how much it would have been.
         let megabytes = memory_of(routes, groups).div_ceil(1 << 20);
         let subject = format_args!("{size}, which takes {megabytes} MB of DPDK's memory");

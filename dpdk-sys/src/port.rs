@@ -66,9 +66,10 @@ pub struct Info {
 }
 
 impl Info {
-    /// Whether it transmits packets of several segments; to one that does not, frames go in one.
+    /// Whether it transmits packets of several segments; to one that does not, frames go in one. Software does, also where
+    /// the driver does not say so (`net_ring`, `net_null`).
     pub fn takes_segments(&self) -> bool {
-        self.tx_offloads & ffi::DP_TX_OFFLOAD_MULTI_SEGS != 0
+        self.is_virtual || self.tx_offloads & ffi::DP_TX_OFFLOAD_MULTI_SEGS != 0
     }
 }
 

@@ -69,7 +69,10 @@ impl Pool {
         }
         let (held, c_name) = (Held::new(CALL)?, c_string(CALL, name)?);
         let mut raw = ptr::null_mut();
-        let subject = format_args!("pool {name} of {size} packets");
+        // DPDK says ENOMEM or ENOBUFS when there is too little, never how much it wanted.
+        let megabytes = memory_of_pool(size, data_room).div_ceil(1 << 20);
+        let subject =
+            format_args!("pool {name} of {size} packets, which takes {megabytes} MB of DPDK's memory");
         // SAFETY: a name and numbers in, a pool out.
         check(CALL, subject, || unsafe {
             ffi::dp_pool_new(c_name.as_ptr(), size, cache, data_room, socket, &mut raw)

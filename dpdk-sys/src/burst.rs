@@ -1,0 +1,155 @@
+//! Packets on their way between queues and nodes: a vector of fixed capacity that owns what is in it.
+
+use crate::{
+    ffi, heap,
+    packet::{Packet, free_bulk},
+};
+
+/// Up to `capacity` packets. What a tx queue does not take stays here, owned and in order.
+#[derive(Debug)]
+pub struct Burst {
+    packets: Vec<Packet>,
+    capacity: u16,
+}
+
+impl Burst {
+    /// An empty burst; allocates once and never again.
+    pub fn new(capacity: u16) -> Burst {
+        Burst { packets: Vec::with_capacity(capacity.into()), capacity }
+    }
+
+    /// Appends a packet, or gives it back if the burst is full.
+    #[inline]
+    pub fn push(&mut self, packet: Packet) -> Result<(), Packet> {
+        if self.len() == self.capacity() {
+            return Err(packet);
+        }
+        self.packets.push(packet);
+        Ok(())
+    }
+
+    /// Takes the last packet.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Packet> {
+        self.packets.pop()
+    }
+
+    /// Packets in it.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Whether there are none in it.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Packets it can hold.
+    #[inline(always)]
+    pub fn capacity(&self) -> usize {
+        self.capacity.into()
+    }
+
+    /// The packets, first received first.
+    #[inline(always)]
+    pub fn as_slice(&self) -> &[Packet] {
+        &self.packets
+    }
+
+    /// The packets, to be changed.
+    #[inline(always)]
+    pub fn as_mut_slice(&mut self) -> &mut [Packet] {
+        &mut self.packets
+    }
+
+    /// Takes all packets out, in order.
+    #[inline]
+    pub fn drain(&mut self) -> impl DoubleEndedIterator<Item = Packet> + ExactSizeIterator {
+        self.packets.drain(..)
+    }
+
+    /// The verdict on all of them: back to their pools, in one call.
+    #[inline]
+    pub fn clear_freeing(&mut self) {
+        free_bulk(&mut self.packets);
+    }
+
+    /// Appends what `fill(room's start, room)` writes there; returns how many.
+    ///
+    /// # Safety
+    /// `fill` writes that many mbufs, which it hands over, and returns at most `room`.
+    #[inline(always)]
+    pub(crate) unsafe fn fill(&mut self, fill: impl FnOnce(*mut *mut ffi::rte_mbuf, u16) -> usize) -> usize {
+        let old = self.packets.len();
+        let room = self.capacity - old as u16;
+        // SAFETY: the vector was made with this capacity and push() stays below it; by the caller's promise `fill`
+        // initialises what is added. Packet is a transparent pointer to an mbuf.
+        unsafe {
+            let count = fill(self.packets.as_mut_ptr().add(old).cast(), room);
+            self.packets.set_len(old + count);
+            count
+        }
+    }
+
+    /// Gives packets to `take(first, count)`, which says how many it took from the front; the rest moves up.
+    ///
+    /// # Panics
+    /// If there is a heap packet: what takes packets frees them into a pool, and that has none.
+    ///
+    /// # Safety
+    /// `take` becomes the owner of as many as it says, and of no others.
+    #[inline(always)]
+    pub(crate) unsafe fn take(&mut self, take: impl FnOnce(*mut *mut ffi::rte_mbuf, u16) -> usize) -> usize {
+        if heap::in_use() {
+            assert!(!self.packets.iter().any(Packet::is_heap), "a port or ring does not take a heap packet");
+        }
+        let count = self.packets.len();
+        // SAFETY: the first `taken` belong to somebody else now; moving the others over them and shortening the vector
+        // forgets them without dropping.
+        unsafe {
+            let first = self.packets.as_mut_ptr();
+            let taken = take(first.cast(), count as u16);
+            if taken != 0 {
+                self.packets.set_len(0);
+                first.copy_from(first.add(taken), count - taken);
+                self.packets.set_len(count - taken);
+            }
+            taken
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lost;
+
+    #[test]
+    fn it_holds_as_many_as_it_was_made_for_and_gives_the_next_one_back() {
+        let mut burst = Burst::new(2);
+        assert!(burst.push(Packet::from_bytes(b"1")).is_ok());
+        assert!(burst.push(Packet::from_bytes(b"2")).is_ok());
+        let back = burst.push(Packet::from_bytes(b"3")).unwrap_err();
+        assert_eq!((back.bytes(), burst.len(), burst.capacity()), (&b"3"[..], 2, 2));
+        back.free();
+        let last = burst.pop().unwrap();
+        assert_eq!(last.bytes(), b"2");
+        last.free();
+        burst.drain().for_each(Packet::free);
+        assert!(burst.is_empty());
+        assert_eq!(lost(), 0);
+    }
+
+    #[test]
+    fn what_is_left_in_it_at_its_end_is_lost_unless_it_is_freed() {
+        let mut burst = Burst::new(4);
+        burst.push(Packet::from_bytes(b"1")).unwrap();
+        burst.clear_freeing();
+        assert_eq!(lost(), 0);
+        burst.push(Packet::from_bytes(b"2")).unwrap();
+        drop(burst);
+        assert_eq!(lost(), 1);
+    }
+}

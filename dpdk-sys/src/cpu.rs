@@ -1,0 +1,88 @@
+//! The processor: its clock, its caches, and which CPUs a thread may run on.
+
+use std::{fmt, io, mem};
+
+/// Bytes of a cache line, as DPDK is built.
+pub const CACHE_LINE: usize = 64;
+
+/// The time stamp counter: ticks of [`tsc_hz`] since some moment in the past.
+#[inline(always)]
+pub fn tsc() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and Linux leaves it to user space.
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        let ticks: u64;
+        // SAFETY: reads the virtual counter, which Linux leaves to user space.
+        unsafe { std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack)) };
+        ticks
+    }
+}
+
+/// Ticks of [`tsc`] per second; 0 before `Eal::init`, which measures it.
+pub fn tsc_hz() -> u64 {
+    // SAFETY: reads a number.
+    unsafe { crate::ffi::dp_tsc_hz() }
+}
+
+/// Fetches a cache line; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint, which never faults.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly));
+    }
+}
+
+/// The CPUs that a thread may run on. Save it before `Eal::init`, which pins the calling thread, and give it back to
+/// the threads that start later and are no lcores.
+#[derive(Clone, Copy)]
+pub struct CpuSet(libc::cpu_set_t);
+
+impl CpuSet {
+    /// Whether this CPU is in the set.
+    pub fn contains(&self, cpu: usize) -> bool {
+        // SAFETY: CPU_ISSET looks into the set only, once the number is within it.
+        cpu < libc::CPU_SETSIZE as usize && unsafe { libc::CPU_ISSET(cpu, &self.0) }
+    }
+
+    /// Its CPUs, lowest first.
+    pub fn cpus(&self) -> impl Iterator<Item = usize> {
+        (0..libc::CPU_SETSIZE as usize).filter(|&cpu| self.contains(cpu))
+    }
+}
+
+impl fmt::Debug for CpuSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.cpus()).finish()
+    }
+}
+
+/// The CPUs that the calling thread may run on.
+pub fn affinity() -> io::Result<CpuSet> {
+    // SAFETY: an all-zero set is an empty one.
+    let mut set = CpuSet(unsafe { mem::zeroed() });
+    // SAFETY: 0 is the calling thread; the kernel writes a set into the set.
+    match unsafe { libc::sched_getaffinity(0, size_of_val(&set.0), &mut set.0) } {
+        0 => Ok(set),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets the calling thread run on these CPUs.
+pub fn set_affinity(set: &CpuSet) -> io::Result<()> {
+    // SAFETY: 0 is the calling thread; the kernel reads the set.
+    match unsafe { libc::sched_setaffinity(0, size_of_val(&set.0), &set.0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,1 +1,27 @@
-//! puntd as a library.
+//! puntd as a library: the graph, its nodes and tables, the workers that run it, and what the control plane sets.
+//!
+//! Read [`run`] first: it is the loop. A [`node`] is a function from a packet to an edge, the [`graph`] runs frames of packets through
+//! nodes, [`tables`] are what nodes look up, and [`nodes`] are all there are.
+
+#![deny(unsafe_code)]
+
+pub mod args;
+pub mod config;
+pub mod control;
+pub mod counters;
+pub mod eal;
+pub mod engine;
+pub mod graph;
+pub mod node;
+pub mod nodes;
+pub mod notify;
+pub mod packet;
+pub mod panic;
+pub mod ports;
+pub mod quiescent;
+pub mod run;
+pub mod tables;
+pub mod wire;
+
+#[cfg(test)]
+mod testing;

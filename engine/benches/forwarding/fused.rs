@@ -1,0 +1,281 @@
+//! The reference: what the graph does with IPv4 packets in transit, written by hand as one loop over a burst.
+//!
+//! The same checks in the same order, the same tables, the same counters of interfaces, reasons and verdicts, two egress ports. What is
+//! unusual (tagged, with options, for us, …) goes to a graph, as it would in any router written like this; only packets whose TTL ran out
+//! are punted here, for those are measured.
+
+use std::sync::Arc;
+
+use dpdk_sys::{Burst, Checksum, Tag, free_bulk, tsc};
+use engine::counters::{Counters, PerInterface, PerReason, Tally, Total};
+use engine::graph::{Graph, Plan};
+use engine::node::{Context, Named};
+use engine::nodes::ether::EtherInput;
+use engine::nodes::transmit::Queue;
+use engine::packet::Packet;
+use engine::quiescent::{Domain, Reader};
+use engine::tables::{Adjacency, Hop, Interface, MacAddress, Tables};
+use engine::wire::{ETHERTYPE_IP4, Ip4};
+
+use crate::contender::{Contender, plan, stages};
+use crate::router::{LAN, PORTS};
+use crate::wire::Wire;
+
+/// Packets ahead whose mbuf is fetched, and whose first bytes are.
+const AHEAD_MBUF: usize = 12;
+const AHEAD_DATA: usize = 6;
+/// The largest burst.
+const BURST: usize = 256;
+/// Ethernet and IPv4.
+const HEADERS: usize = 34;
+/// The destination of a packet that is not for this loop: the graph drops what is sent to it.
+const UNUSUAL: u32 = 0;
+
+/// The loop and what it needs.
+pub struct Fused {
+    wire: Wire,
+    received: Burst,
+    destinations: Box<[u32; BURST]>,
+    hops: Box<[u64; BURST]>,
+    ports: Vec<Port>,
+    verdicts: Verdicts,
+    tables: Arc<Tables>,
+    reader: Reader,
+    counters: Counters,
+    exceptions: bool,
+}
+
+struct Port {
+    queue: Wire,
+    burst: Burst,
+    tally: Tally,
+}
+
+/// What becomes of packets that are not sent, and how many there were of each.
+struct Verdicts {
+    sent: u64,
+    full: u64,
+    ttl_expired: u32,
+    freed: Vec<dpdk_sys::Packet>,
+    unusual: Vec<Packet>,
+    graph: Graph,
+    first: usize,
+}
+
+impl Fused {
+    pub fn new(wire: &Wire, tables: &Arc<Tables>, burst: u16, exceptions: bool) -> Fused {
+        let stages = stages(wire, burst);
+        let plan: Plan = plan(&stages);
+        let graph = Graph::new(stages, &plan, burst.into());
+        let port = |_| Port { queue: wire.end(), burst: Burst::new(burst), tally: Tally::transmitted() };
+        Fused {
+            wire: wire.end(),
+            received: Burst::new(burst),
+            destinations: Box::new([0; BURST]),
+            hops: Box::new([0; BURST]),
+            ports: (0..PORTS).map(port).collect(),
+            verdicts: Verdicts {
+                sent: 0,
+                full: 0,
+                ttl_expired: plan.registry.by_name("ip4.ttl-expired").expect("a reason of the graph").id,
+                freed: Vec::with_capacity(burst.into()),
+                unusual: Vec::with_capacity(burst.into()),
+                first: graph.stage(<EtherInput as Named>::NAME).expect("the graph has an ether-input"),
+                graph,
+            },
+            tables: tables.clone(),
+            reader: Domain::new(1).reader(0),
+            counters: Counters::new(plan.layout.clone()),
+            exceptions,
+        }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl Contender for Fused {
+    fn turn(&mut self) -> usize {
+        let guard = self.reader.enter();
+        let count = self.wire.receive(&mut self.received);
+        let context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now: tsc() };
+        self.counters.add_total(Total::Received, count as u64);
+        self.counters.add_total(Total::Bursts, 1);
+
+        let (destinations, hops) = (&mut self.destinations[..count], &mut self.hops[..count]);
+        examine(&context, self.received.as_slice(), destinations);
+        context.tables.fib4.lookup(destinations, hops);
+
+        let mut received = Tally::received();
+        let routed = destinations.iter().zip(&*hops);
+        for ((&destination, &hop), mut mbuf) in routed.zip(self.received.drain()) {
+            match route(&context, &mut mbuf, destination, hop as u32) {
+                Ok(adjacency) => {
+                    let len = mbuf.len();
+                    received.add(&self.counters, LAN, len);
+                    let port = &mut self.ports[adjacency.port as usize];
+                    port.tally.add(&self.counters, adjacency.interface, len);
+                    // The burst holds as many as can be received.
+                    let _ = port.burst.push(mbuf);
+                }
+                Err(Exception::Expired) => {
+                    received.add(&self.counters, LAN, mbuf.len());
+                    self.verdicts.punt(&context, mbuf);
+                }
+                Err(Exception::Unusual) => self.verdicts.unusual.push(Packet::received(mbuf, LAN)),
+            }
+        }
+        received.flush(&self.counters);
+        for port in &mut self.ports {
+            if !port.burst.is_empty() {
+                port.send(&self.counters, &mut self.verdicts);
+            }
+        }
+        self.verdicts.conclude(&context);
+        if self.exceptions {
+            self.wire.refill();
+        }
+        count
+    }
+}
+
+/// Checks Ethernet and IPv4 headers, and notes where the packets go.
+#[inline(always)]
+fn examine(context: &Context, packets: &[dpdk_sys::Packet], destinations: &mut [u32]) {
+    packets.iter().take(AHEAD_MBUF).for_each(|packet| packet.prefetch());
+    packets.iter().take(AHEAD_DATA).for_each(|packet| packet.prefetch_data());
+    let interface = context.tables.interface(LAN, context.guard);
+    for (index, (packet, destination)) in packets.iter().zip(destinations).enumerate() {
+        if let Some(ahead) = packets.get(index + AHEAD_MBUF) {
+            ahead.prefetch();
+        }
+        if let Some(ahead) = packets.get(index + AHEAD_DATA) {
+            ahead.prefetch_data();
+        }
+        *destination = interface.and_then(|interface| destination_of(interface, packet)).unwrap_or(UNUSUAL);
+    }
+}
+
+/// Where an IPv4 packet goes that is in order and for this loop.
+#[inline(always)]
+fn destination_of(interface: &Interface, packet: &dpdk_sys::Packet) -> Option<u32> {
+    let frame = packet.bytes().first_chunk::<HEADERS>()?;
+    let (header, ip) = (frame.first_chunk::<16>()?, Ip4(frame.last_chunk::<20>()?));
+    let (to, from) = (MacAddress::at(header, 0), MacAddress::at(header, 6));
+    if to != interface.mac || from == interface.mac || from.is_group() || from.is_zero() || !interface.up {
+        return None;
+    }
+    if header[12..] != [0x08, 0x00, 0x45, header[15]] {
+        return None;
+    }
+    if ip.total_len() < 20 || ip.total_len() as u32 + 14 > packet.len() {
+        return None;
+    }
+    match packet.ip_checksum() {
+        Checksum::Good => {}
+        Checksum::Unknown if ip.is_checksum_right() => {}
+        _ => return None,
+    }
+    let [.., a, b, c, d, e, f, g, h] = *ip.0;
+    let martian = MARTIANS[a as usize] || MARTIANS[e as usize] || [a, b, c, d] == [e, f, g, h];
+    (!martian).then_some(u32::from_be_bytes([e, f, g, h]))
+}
+
+/// First octets that need a closer look.
+const MARTIANS: [bool; 256] = {
+    let mut martians = [false; 256];
+    (martians[0], martians[127], martians[169]) = (true, true, true);
+    let mut first = 224;
+    while first < 256 {
+        martians[first] = true;
+        first += 1;
+    }
+    martians
+};
+
+/// Why a packet is not sent.
+enum Exception {
+    Expired,
+    Unusual,
+}
+
+/// Resolves the hop, checks TTL and MTU, and rewrites.
+#[inline(always)]
+fn route<'a>(
+    context: &'a Context,
+    mbuf: &mut dpdk_sys::Packet,
+    destination: u32,
+    hop: u32,
+) -> Result<&'a Adjacency, Exception> {
+    let Hop::Forward(adjacency) = context.tables.hop(hop, context.guard) else {
+        return Err(Exception::Unusual);
+    };
+    if destination == UNUSUAL || adjacency.interface == LAN || adjacency.header_len() != 14 {
+        return Err(Exception::Unusual);
+    }
+    let len = mbuf.len();
+    let Some(frame) = mbuf.bytes_mut().first_chunk_mut::<HEADERS>() else { return Err(Exception::Unusual) };
+    if frame[22] <= 1 {
+        return Err(Exception::Expired);
+    }
+    if len > 14 + adjacency.mtu as u32 {
+        return Err(Exception::Unusual);
+    }
+    frame[..12].copy_from_slice(&adjacency.header()[..12]);
+    frame[12..14].copy_from_slice(&ETHERTYPE_IP4.to_be_bytes());
+    frame[22] -= 1;
+    let [sum, one] = [[frame[24], frame[25]], [1, 0]].map(u16::from_ne_bytes);
+    let (sum, carry) = sum.overflowing_add(one);
+    frame[24..26].copy_from_slice(&sum.wrapping_add((carry || sum == 0xffff) as u16).to_ne_bytes());
+    Ok(adjacency)
+}
+
+impl Port {
+    #[inline(always)]
+    fn send(&mut self, counters: &Counters, verdicts: &mut Verdicts) {
+        self.tally.flush(counters);
+        verdicts.sent += self.queue.send(&mut self.burst) as u64;
+        if !self.burst.is_empty() {
+            // Not measured: the wire has room for all.
+            verdicts.full += self.burst.len() as u64;
+            self.burst.clear_freeing();
+        }
+    }
+}
+
+impl Verdicts {
+    fn punt(&mut self, context: &Context, mut mbuf: dpdk_sys::Packet) {
+        let len = mbuf.len() as u64;
+        mbuf.set_tag(Tag {
+            reason: self.ttl_expired,
+            interface: LAN,
+            l3: 14,
+            l4: HEADERS as u16,
+            received: context.now,
+            ..Tag::default()
+        });
+        context.counters.add_reason(self.ttl_expired, PerReason::Packets, 1);
+        context.counters.add_reason(self.ttl_expired, PerReason::Bytes, len);
+        self.freed.push(mbuf);
+    }
+
+    #[inline(always)]
+    fn conclude(&mut self, context: &Context) {
+        if !self.unusual.is_empty() {
+            self.graph.frame(self.first).append(&mut self.unusual);
+            self.graph.run(context);
+        }
+        if !self.freed.is_empty() {
+            free_bulk(&mut self.freed);
+        }
+    }
+}
+
+/// What an interface counted.
+pub fn of_interface(counters: &Counters, interface: u32) -> Vec<u64> {
+    use PerInterface::*;
+    [RxPackets, RxBytes, TxPackets, TxBytes, TxDropped]
+        .map(|what| counters.read(counters.layout.interface(interface, what)))
+        .to_vec()
+}

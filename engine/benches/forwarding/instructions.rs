@@ -1,0 +1,185 @@
+//! Instructions per packet and node, which do not jitter: this program runs itself under callgrind and reads what that wrote.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::contender::Contender;
+use crate::report::{FUSED, GRAPH};
+
+/// Most instructions per packet: a line each of traffic, part and number, with tabs between.
+const LIMITS: &str = include_str!("limits.txt");
+/// By how much a part may exceed its limit before the gate closes: compilers differ a little.
+const TOLERANCE: f64 = 1.05;
+
+/// Turns of 64 packets that are counted; before them, as many to warm up.
+const TURNS: usize = 200;
+const PACKETS: f64 = (TURNS * 64) as f64;
+
+/// The traffic that is counted.
+pub const TRAFFIC: [&str; 3] = ["ip4 4096 flows", "ip4 12 % exceptions", "ip6 4096 flows"];
+
+/// Nodes, and how their types are called.
+const NODES: [(&str, &str); 8] = [
+    ("ether-input", "::EtherInput as engine::node::Stage>::run"),
+    ("ip4-input", "::Ip4Input as engine::node::Stage>::run"),
+    ("ip4-lookup", "::Ip4Lookup as engine::node::Stage>::run"),
+    ("ip4-rewrite", "::Ip4Rewrite as engine::node::Stage>::run"),
+    ("ip6-input", "::Ip6Input as engine::node::Stage>::run"),
+    ("ip6-lookup", "::Ip6Lookup as engine::node::Stage>::run"),
+    ("ip6-rewrite", "::Ip6Rewrite as engine::node::Stage>::run"),
+    ("transmit", "::Transmit<forwarding::wire::Wire> as engine::node::Stage>::run"),
+];
+const LOOKUP: [&str; 2] = ["dp_fib4_lookup", "dp_fib6_lookup"];
+const SEND: &str = "<forwarding::wire::Wire as engine::nodes::transmit::Queue>::send";
+const RECEIVE: &str = "dp_ring_dequeue";
+const REFILL: &str = "<forwarding::wire::Wire>::refill";
+const COUNTED: &str = "forwarding::instructions::counted_turns";
+
+/// What callgrind counts. The first turns fill the caches of the pool and the like.
+pub fn count(contender: &mut dyn Contender) {
+    (0..TURNS).for_each(|_| _ = contender.turn());
+    counted_turns(contender);
+}
+
+#[inline(never)]
+fn counted_turns(contender: &mut dyn Contender) {
+    (0..TURNS).for_each(|_| _ = contender.turn());
+}
+
+/// Instructions per packet of one kind of traffic, by part of the way; the last two are all the graph, and the fused loop if there is one.
+pub struct Counts {
+    traffic: &'static str,
+    parts: Vec<(&'static str, f64)>,
+}
+
+impl Counts {
+    /// Counts them.
+    pub fn of(traffic: &'static str) -> Result<Counts, Box<dyn Error>> {
+        let graph = Profile::of(traffic, GRAPH)?;
+        let lookup: f64 = LOOKUP.iter().map(|name| graph.inclusive(name)).sum();
+        let (send, total) = (graph.inclusive(SEND), graph.net());
+        let mut parts = Vec::new();
+        for (node, function) in NODES {
+            let own = match node {
+                "ip4-lookup" | "ip6-lookup" => graph.inclusive(function) - lookup,
+                "transmit" => graph.inclusive(function) - send,
+                _ => graph.inclusive(function),
+            };
+            if own > 0.0 {
+                parts.push((node, own));
+            }
+        }
+        parts.push(("FIB", lookup));
+        parts.push(("runtime", total - parts.iter().map(|(_, count)| count).sum::<f64>()));
+        parts.push(("graph", total));
+        if !traffic.starts_with("ip6") {
+            parts.push(("fused", Profile::of(traffic, FUSED)?.net()));
+        }
+        Ok(Counts { traffic, parts })
+    }
+
+    /// The rows of the table.
+    pub fn lines(&self) -> String {
+        let line = |(part, count): &(&str, f64)| {
+            let limit = limit(self.traffic, part).map_or(String::new(), |limit| format!("{limit:6.0}"));
+            format!("{:<22} {part:<12} {count:6.1} {limit}", self.traffic)
+        };
+        self.parts.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The rows as an object.
+    pub fn json(&self) -> Value {
+        json!({ "traffic": self.traffic, "instructions_per_packet": self.parts.iter().copied().collect::<HashMap<_, _>>() })
+    }
+
+    /// What exceeds its limit.
+    pub fn excesses(&self) -> Vec<String> {
+        let excess = |(part, count): &(&str, f64)| {
+            let limit = limit(self.traffic, part)?;
+            let traffic = self.traffic;
+            (*count > limit * TOLERANCE).then(|| {
+                format!("{traffic}: {part} takes {count:.1} instructions per packet, the limit is {limit}")
+            })
+        };
+        self.parts.iter().filter_map(excess).collect()
+    }
+}
+
+/// The limit of a part, if it has one.
+fn limit(traffic: &str, part: &str) -> Option<f64> {
+    LIMITS.lines().find_map(|line| {
+        let mut fields = line.split('\t');
+        (fields.next() == Some(traffic) && fields.next() == Some(part))
+            .then(|| fields.next()?.parse().ok())?
+    })
+}
+
+/// Instructions by function, its callees included.
+struct Profile(HashMap<String, u64>);
+
+impl Profile {
+    /// Of this traffic through this contender.
+    fn of(traffic: &str, contender: usize) -> Result<Profile, Box<dyn Error>> {
+        let out = std::env::temp_dir().join(format!("callgrind-{}", std::process::id()));
+        let status = Command::new("valgrind")
+            .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
+            .arg(format!("--toggle-collect={COUNTED}*"))
+            .arg(format!("--callgrind-out-file={}", out.display()))
+            .arg(std::env::current_exe()?)
+            .args(["--count", &contender.to_string(), "--only", traffic])
+            .env("LD_BIND_NOW", "1")
+            .status()
+            .map_err(|error| format!("valgrind does not start: {error}"))?;
+        if !status.success() {
+            return Err(format!("valgrind ends with {status}").into());
+        }
+        let profile = Profile::read(&std::fs::read_to_string(&out)?);
+        std::fs::remove_file(out)?;
+        match profile.inclusive(COUNTED) {
+            0.0 => Err(
+                "callgrind found no names; build with -C symbol-mangling-version=v0, as scripts/bench does"
+                    .into(),
+            ),
+            _ => Ok(profile),
+        }
+    }
+
+    /// Reads what callgrind writes (<https://valgrind.org/docs/manual/cl-format.html>): costs of lines and of calls below the function
+    /// they are in; a name stands behind its number where that is first used.
+    fn read(text: &str) -> Profile {
+        let mut names = HashMap::new();
+        let mut costs: HashMap<&str, u64> = HashMap::new();
+        let mut function = "";
+        for line in text.lines() {
+            if let Some(("fn" | "cfn", name)) = line.split_once('=') {
+                let (number, name) = name.split_once(' ').unwrap_or((name, ""));
+                if !name.is_empty() {
+                    names.insert(number, name);
+                }
+                if line.starts_with("fn") {
+                    function = number;
+                }
+            } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
+                let cost = line.split(' ').nth(1).and_then(|cost| cost.parse::<u64>().ok());
+                *costs.entry(function).or_default() += cost.unwrap_or(0);
+            }
+        }
+        let named = |(number, cost)| (names.get(number).copied().unwrap_or("").to_owned(), cost);
+        Profile(costs.into_iter().map(named).collect())
+    }
+
+    /// Per packet, of functions with this in their name.
+    fn inclusive(&self, name: &str) -> f64 {
+        let costs =
+            self.0.iter().filter(|(function, _)| function.contains(name)).map(|(_, cost)| *cost as f64);
+        costs.sum::<f64>() / PACKETS
+    }
+
+    /// Per packet, all but I/O.
+    fn net(&self) -> f64 {
+        self.inclusive(COUNTED) - self.inclusive(SEND) - self.inclusive(RECEIVE) - self.inclusive(REFILL)
+    }
+}

@@ -1,0 +1,175 @@
+//! The forwarding path, measured: the graph against a floor that only receives and sends, and against the same IPv4 work fused by hand.
+//!
+//! All in one process, in interleaved slices of a few milliseconds, as medians of paired ratios; see `docs/performance.md`. Run it by
+//! `scripts/bench`, which says what can be asked of it.
+
+#![deny(unsafe_code)]
+
+mod agreement;
+mod contender;
+mod fused;
+mod instructions;
+mod ping_pong;
+mod random;
+mod report;
+mod rig;
+mod router;
+mod slices;
+mod wire;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use instructions::Counts;
+use report::{HEADING, LEGEND, Row};
+use rig::{Rig, SCENARIOS, Scenario};
+
+const USAGE: &str = "\
+usage: scripts/bench [--quick] [--json] [--only WORDS] [--rounds N]
+       scripts/bench --instructions [--gate] [--json]
+  --quick         20 seconds: fewer rounds, and no million routes
+  --json          an object instead of a table
+  --only WORDS    traffic with these words in its name
+  --rounds N      slices of each contender
+  --instructions  count instructions per packet and node, under valgrind
+  --gate          fail if a node takes more of them than it may";
+
+/// What is asked for.
+#[derive(Default)]
+struct Options {
+    quick: bool,
+    json: bool,
+    only: Option<String>,
+    rounds: Option<usize>,
+    instructions: bool,
+    gate: bool,
+    /// This process is the one under callgrind: which contender is counted.
+    count: Option<usize>,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+        let mut options = Options::default();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or(format!("{arg} wants a value"));
+            match arg.as_str() {
+                "--quick" => options.quick = true,
+                "--json" => options.json = true,
+                "--instructions" => options.instructions = true,
+                "--gate" => options.gate = true,
+                "--only" => options.only = Some(value()?),
+                "--rounds" => {
+                    let value = value()?;
+                    let rounds =
+                        value.parse().map_err(|_| format!("--rounds wants a number, not {value}"))?;
+                    options.rounds = Some(rounds);
+                }
+                "--count" => options.count = value()?.parse().ok(),
+                // Cargo says so to every benchmark.
+                "--bench" => {}
+                _ => return Err(format!("{arg} is not an option\n{USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let wanted = |traffic: &str| options.only.as_ref().is_none_or(|words| traffic.contains(words.as_str()));
+    let scenarios: Vec<_> = SCENARIOS
+        .iter()
+        .filter(|scenario| wanted(scenario.traffic) && (!options.quick || scenario.quick()))
+        .collect();
+    match (options.count, scenarios.first()) {
+        (Some(contender), Some(scenario)) => {
+            let (_, mut contenders) = Rig::new(4096, false)?.line_up(scenario)?;
+            instructions::count(&mut *contenders[contender]);
+            Ok(())
+        }
+        _ if options.instructions => instructions(options),
+        _ => cycles(options, &scenarios),
+    }
+}
+
+fn cycles(options: &Options, scenarios: &[&Scenario]) -> Result<(), Box<dyn Error>> {
+    let mut rig = Rig::new(rig::PACKETS, scenarios.iter().any(|scenario| scenario.is_large()))?;
+    let ping_pong = ping_pong::round_trip(&rig.eal);
+    if !options.json {
+        println!(
+            "{}, {}, TSC at {:.2} GHz",
+            dpdk_sys::version(),
+            rig::cpu(),
+            dpdk_sys::tsc_hz() as f64 / 1e9
+        );
+        if let Some(trip) = &ping_pong {
+            let (low, middle) = (trip.percentile(10), trip.median());
+            println!("A cache line goes to the other core and back in {middle:.0} cycles (p10 {low:.0}).");
+        }
+        println!("\n{HEADING}");
+    }
+    rig.check_agreement()?;
+    let rounds = options.rounds.unwrap_or(if options.quick { 300 } else { 2000 });
+    let mut rows: Vec<Row> = Vec::new();
+    for scenario in scenarios {
+        let row = rig.measure(scenario, rounds)?;
+        if !options.json {
+            println!("{}", row.line());
+        }
+        rows.push(row);
+    }
+    if options.json {
+        let report = json!({
+            "dpdk": dpdk_sys::version(),
+            "cpu": rig::cpu(),
+            "tsc_hz": dpdk_sys::tsc_hz(),
+            "ping_pong_cycles": ping_pong.map(|trip| trip.median()),
+            "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        });
+        println!("{report:#}");
+    } else {
+        println!("\n{LEGEND}");
+    }
+    Ok(())
+}
+
+fn instructions(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut excesses = Vec::new();
+    let mut all = Vec::new();
+    if !options.json {
+        println!("Instructions per packet      part          count  limit");
+    }
+    for traffic in instructions::TRAFFIC {
+        let counts = Counts::of(traffic)?;
+        if !options.json {
+            println!("{}", counts.lines());
+        }
+        all.push(counts.json());
+        excesses.extend(counts.excesses());
+    }
+    if options.json {
+        println!("{:#}", json!(all));
+    }
+    if options.gate && !excesses.is_empty() {
+        return Err(excesses.join("\n").into());
+    }
+    Ok(())
+}

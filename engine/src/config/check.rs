@@ -1,0 +1,246 @@
+//! What does not fit together in a configuration though each part of it is right.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use punt::Prefix;
+use punt::control::types::Route;
+
+use super::parse::Places;
+use super::read::{Reader, nearest};
+use super::{Config, DEFAULT_MTU, Interface, Link};
+
+/// The least MTU of an interface with IPv6 addresses (RFC 8200 §5).
+pub const MIN_MTU6: u16 = 1280;
+
+/// Notes all of it in `reader`.
+pub fn check(config: &Config, places: &Places, reader: &mut Reader) {
+    let index = Index::new(config);
+    check_links(config, &index, places, reader);
+    check_addresses(config, &index, places, reader);
+    check_neighbors(config, &index, places, reader);
+    check_routes(config, &index, places, reader);
+}
+
+fn check_links(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
+    let mut taken: HashMap<&Link, &str> = HashMap::new();
+    for (interface, place) in config.interfaces.iter().zip(&places.interfaces) {
+        let key = key(interface);
+        if let Some(other) = taken.insert(&interface.link, &interface.name) {
+            let fault = match &interface.link {
+                Link::Port(port) => {
+                    format!("is port {port}, as interface {other} is; a port has one interface")
+                }
+                Link::Vlan { .. } => format!("has the tags of interface {other}; give it others"),
+            };
+            reader.wrong(place.at, &key, fault);
+        }
+        let Link::Vlan { parent, tags } = &interface.link else { continue };
+        match index.names.get(parent.as_str()).map(|parent| &parent.link) {
+            Some(Link::Port(_)) => {}
+            Some(Link::Vlan { parent: port, tags: outer }) => {
+                let (outer, inner) = (outer.vlan, tags.vlan);
+                let fault = format!(
+                    "has the parent {parent}, which has a parent itself; for two tags write parent = {port:?}, vlan = {outer}, inner = {inner}"
+                );
+                reader.wrong(place.at, &key, fault);
+            }
+            None => {
+                let fault =
+                    format!("has the parent {parent}, which is not in this file; add [interface.{parent}]");
+                reader.wrong(place.at, &key, fault);
+            }
+        }
+    }
+}
+
+fn check_addresses(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
+    let mut taken: HashMap<(IpAddr, Option<&str>), &str> = HashMap::new();
+    for (interface, place) in config.interfaces.iter().zip(&places.interfaces) {
+        for (address, &at) in interface.addresses.iter().zip(&place.addresses) {
+            let scope = is_link_local(address.address()).then_some(interface.name.as_str());
+            if let Some(other) = taken.insert((address.address(), scope), &interface.name) {
+                let fault =
+                    format!("{} is on interface {other} already; name an address once", address.address());
+                reader.wrong(at, format_args!("{}.addresses", key(interface)), fault);
+            }
+        }
+        let mtu = index.mtu(interface);
+        if mtu < MIN_MTU6 && interface.addresses.iter().any(|address| address.address().is_ipv6()) {
+            let fault =
+                format!("is {mtu}, and the interface has IPv6 addresses; these want at least {MIN_MTU6}");
+            reader.wrong(place.mtu, format_args!("{}.mtu", key(interface)), fault);
+        }
+    }
+    for v4 in [true, false] {
+        let most = super::memory::MAX_ADDRESSES as usize;
+        let addresses = config.interfaces.iter().zip(&places.interfaces).flat_map(|(interface, place)| {
+            let addresses = interface.addresses.iter().zip(&place.addresses);
+            addresses.filter(move |(address, _)| address.address().is_ipv4() == v4)
+        });
+        if let Some((_, &at)) = addresses.into_iter().nth(most) {
+            let family = if v4 { "IPv4" } else { "IPv6" };
+            reader.wrong(
+                at,
+                "interface",
+                format_args!("there are more than {most} {family} addresses; that many fit"),
+            );
+        }
+    }
+}
+
+fn check_neighbors(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
+    let mut taken = HashSet::new();
+    for (neighbor, &at) in config.neighbors.iter().zip(&places.neighbors) {
+        if let Err(fault) = neighbor.check() {
+            reader.wrong(at, "neighbor", fault);
+        }
+        if let Some(fault) = index.unknown(&neighbor.interface) {
+            reader.wrong(at, "neighbor.interface", fault);
+        }
+        if let Some(interface) = index.owners.get(&neighbor.address) {
+            let fault = format!(
+                "{} is this router's own address on {interface}; name the neighbour's",
+                neighbor.address
+            );
+            reader.wrong(at, "neighbor.address", fault);
+        }
+        if !taken.insert((neighbor.address, &neighbor.interface)) {
+            let fault = format!("{} is there twice on {}; leave one", neighbor.address, neighbor.interface);
+            reader.wrong(at, "neighbor.address", fault);
+        }
+    }
+    let (most, needed) = (config.tables.neighbors as usize, config.neighbors.len());
+    if let Some(&at) = places.neighbors.get(most) {
+        reader.wrong(at, "neighbor", too_small("neighbors", most, needed));
+    }
+}
+
+fn check_routes(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
+    let mut taken = HashSet::new();
+    let mut prefixes: [HashSet<Prefix>; 2] = Default::default();
+    let mut over = [None; 2];
+    let sizes = [config.tables.routes4 as usize, config.tables.routes6 as usize];
+    for (route, &at) in config.routes.iter().zip(&places.routes) {
+        match route.check() {
+            Err(fault) => reader.wrong(at, "route", fault),
+            Ok(()) => check_hops(index, places, route, at, reader),
+        }
+        let metric = route.metric.unwrap_or(0);
+        if !taken.insert((route.prefix, metric)) {
+            let fault = format!(
+                "{} is there twice with metric {metric}; leave one, or give one another metric",
+                route.prefix
+            );
+            reader.wrong(at, "route", fault);
+        }
+        let family = usize::from(!route.prefix.is_ipv4());
+        prefixes[family].insert(route.prefix);
+        if prefixes[family].len() > sizes[family] {
+            over[family].get_or_insert(at);
+        }
+    }
+    for (family, name) in ["routes4", "routes6"].into_iter().enumerate() {
+        if let Some(at) = over[family] {
+            reader.wrong(at, "route", too_small(name, sizes[family], prefixes[family].len()));
+        }
+    }
+}
+
+/// Whether the next hops of a route can be reached.
+fn check_hops(index: &Index, places: &Places, route: &Route, at: usize, reader: &mut Reader) {
+    if let Some(fault) = route.dev.as_deref().and_then(|dev| index.unknown(dev)) {
+        return reader.wrong(at, "route.dev", fault);
+    }
+    for &via in &route.via {
+        if let Some(interface) = index.owners.get(&via) {
+            let fault = format!("{via} is this router's own address on {interface}; name a neighbour's");
+            reader.wrong(at, "route.via", fault);
+        } else if route.dev.is_none() && places.interfaces_are_whole && !index.connected(via) {
+            let fault = format!(
+                "no interface's subnet holds {via}; name the interface with dev, or give one an address beside it"
+            );
+            reader.wrong(at, "route.via", fault);
+        }
+    }
+}
+
+/// The sentence about a table that is too small.
+pub fn too_small(table: &str, size: usize, needed: usize) -> String {
+    format!("tables.{table} is {size} and {needed} would be needed: set it to at least {needed}")
+}
+
+/// An address that means something on one link only.
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(six) if six.is_unicast_link_local())
+}
+
+fn key(interface: &Interface) -> String {
+    let name = &interface.name;
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.chars().all(bare) { format!("interface.{name}") } else { format!("interface.{name:?}") }
+}
+
+/// What is asked of a configuration for each of its routes and neighbours.
+struct Index<'a> {
+    names: HashMap<&'a str, &'a Interface>,
+    /// Whose own each address is; link-local ones are left out.
+    owners: HashMap<IpAddr, &'a str>,
+    subnets: HashSet<Prefix>,
+    /// The lengths that subnets have.
+    lengths: BTreeSet<u8>,
+}
+
+impl<'a> Index<'a> {
+    fn new(config: &'a Config) -> Index<'a> {
+        let interfaces = || config.interfaces.iter();
+        let addresses =
+            || interfaces().flat_map(|interface| interface.addresses.iter().map(move |own| (interface, own)));
+        Index {
+            names: interfaces().map(|interface| (interface.name.as_str(), interface)).collect(),
+            owners: addresses()
+                .filter(|(_, own)| !is_link_local(own.address()))
+                .map(|(interface, own)| (own.address(), interface.name.as_str()))
+                .collect(),
+            subnets: addresses().map(|(_, own)| own.prefix()).collect(),
+            lengths: addresses().map(|(_, own)| own.length()).collect(),
+        }
+    }
+
+    /// The sentence about an interface that is not there.
+    fn unknown(&self, name: &str) -> Option<String> {
+        if self.names.contains_key(name) {
+            return None;
+        }
+        let names: Vec<_> = self.names.keys().copied().collect();
+        let right = match nearest(name, &names) {
+            Some(right) => format!("did you mean {right}?"),
+            None => format!("add [interface.{name}]"),
+        };
+        Some(format!("there is no interface {name} in this file; {right}"))
+    }
+
+    /// Does any interface's subnet hold this address?
+    fn connected(&self, address: IpAddr) -> bool {
+        let subnet = |&length: &u8| IpNet::new(address, length).map(Prefix::from);
+        self.lengths
+            .iter()
+            .filter_map(|length| subnet(length).ok())
+            .any(|subnet| self.subnets.contains(&subnet))
+    }
+
+    /// The MTU that an interface gets: its own or the default, and no more than its parent's.
+    fn mtu(&self, interface: &Interface) -> u16 {
+        let parent = match &interface.link {
+            Link::Vlan { parent, .. } => self.names.get(parent.as_str()),
+            Link::Port(_) => None,
+        };
+        match parent {
+            Some(Interface { link: Link::Port(_), mtu, .. }) => {
+                interface.mtu.unwrap_or(u16::MAX).min(mtu.unwrap_or(DEFAULT_MTU))
+            }
+            _ => interface.mtu.unwrap_or(DEFAULT_MTU),
+        }
+    }
+}

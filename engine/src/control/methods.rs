@@ -1,0 +1,322 @@
+//! The methods of the control socket: their parameters read, done, and answered.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use punt::control::types::{
+    Address, AddressRow, ConfigPart, ConfigReport, ConfigText, InterfaceSet, Neighbor, NeighborKey,
+    Reservation, Route, RouteFilter, RouteKey, RouteQuery, Version,
+};
+use punt::control::{Page, Paging, RpcError, code, many, one};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::model::{Key, Life, Op, Settings};
+use super::{Control, Refused, Service};
+use crate::config::{Config, too_small};
+
+/// The version of the control protocol.
+const PROTOCOL: u32 = 1;
+/// Bytes of configuration in one answer: JSON may write each as six.
+const PART: usize = 128 << 10;
+/// Bytes of configuration that a client may send in parts.
+const MAX_CONFIG: usize = 256 << 20;
+
+/// What is remembered of a connection: the parts of a configuration that came so far, and one that is being fetched.
+#[derive(Default)]
+pub struct Session {
+    coming: String,
+    going: String,
+}
+
+type Answer = Result<Box<RawValue>, RpcError>;
+type Params<'a> = Option<&'a RawValue>;
+
+impl Service for Control {
+    type Session = Session;
+
+    fn call(&mut self, session: &mut Session, method: &str, params: Params) -> Answer {
+        match method {
+            "version" => one::<Empty>(params).and_then(|_| answer(&version())),
+            "interface.list" => self.interface_list(params),
+            "interface.set" => self.batch(many::<InterfaceSet>(params)?, interface_set),
+            "address.list" => self.address_list(params),
+            "address.add" => {
+                self.batch(many::<Address>(params)?, |it| Ok(Op::AddressAdd(it, Life::Operator)))
+            }
+            "address.del" => self.batch(many::<Address>(params)?, |it| Ok(Op::AddressDel(it))),
+            "neighbor.list" => self.neighbor_list(params),
+            "neighbor.add" => self.batch(neighbors(params)?, |it| Ok(Op::NeighborAdd(it, Life::Operator))),
+            "neighbor.replace" => {
+                self.batch(neighbors(params)?, |it| Ok(Op::NeighborReplace(it, Life::Operator)))
+            }
+            "neighbor.del" => self.batch(many::<NeighborKey>(params)?, |it| Ok(Op::NeighborDel(it))),
+            "route.list" => self.route_list(params),
+            "route.get" => self.route_get(params),
+            "route.add" => self.batch(routes(params)?, |it| Ok(Op::RouteAdd(it, Life::Operator))),
+            "route.replace" => self.batch(routes(params)?, |it| Ok(Op::RouteReplace(it, Life::Operator))),
+            "route.del" => self.batch(many::<RouteKey>(params)?, |it| Ok(Op::RouteDel(it))),
+            "route.reserve" => self.route_reserve(one(params)?),
+            "reason.list" | "stats.reasons" => page(params, self.reasons()),
+            "stats.interfaces" => page(params, self.interfaces()),
+            "stats.nodes" => page(params, self.nodes()),
+            "stats.drops" => page(params, self.drops()),
+            "stats.workers" => page(params, self.workers()),
+            "audit" => one::<Empty>(params).and_then(|_| answer(&self.audit())),
+            "config.show" | "config.save" => self.config_text(session, params),
+            "config.check" => match session.receive(one(params)?)? {
+                Some((text, name)) => parse(&text, &name).and_then(|_| answer(&ConfigReport::default())),
+                None => answer(&()),
+            },
+            "config.apply" => match session.receive(one(params)?)? {
+                Some((text, name)) => {
+                    let notes = self.apply(&parse(&text, &name)?)?;
+                    answer(&ConfigReport { notes })
+                }
+                None => answer(&()),
+            },
+            _ => Err(RpcError::method_not_found(method)),
+        }
+    }
+
+    fn reload(&mut self, file: &Path) {
+        let name = file.display().to_string();
+        let done = std::fs::read_to_string(file)
+            .map_err(|error| format!("{name}: {error}"))
+            .and_then(|text| parse(&text, &name).map_err(|error| error.message))
+            .and_then(|config| self.apply(&config).map_err(|refused| format!("{name}: {refused}")));
+        match done {
+            Ok(notes) => log::info!("read {name} again: {}", notes.join("; ")),
+            Err(error) => log::error!("{name} is not applied, everything stays as it was: {error}"),
+        }
+    }
+}
+
+/// No parameters.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+impl From<Refused> for RpcError {
+    fn from(refused: Refused) -> RpcError {
+        let data = refused.index.map(|index| serde_json::json!({ "index": index }));
+        RpcError { data, ..RpcError::refused(refused.message) }
+    }
+}
+
+fn answer(result: &impl Serialize) -> Answer {
+    to_raw_value(result).map_err(internal)
+}
+
+fn internal(error: serde_json::Error) -> RpcError {
+    RpcError::new(code::INTERNAL_ERROR, format!("the answer has no JSON form: {error}"))
+}
+
+fn version() -> Version {
+    Version {
+        version: env!("CARGO_PKG_VERSION").into(),
+        dpdk: dpdk_sys::version().into(),
+        protocol: PROTOCOL,
+    }
+}
+
+/// A page of rows whose cursor is their place.
+fn page<T: Serialize>(params: Params, rows: Vec<T>) -> Answer {
+    let Paging { limit, after } = one(params)?;
+    let start = match after {
+        Some(after) => cursor::<usize>(&after)? + 1,
+        None => 0,
+    };
+    let rows = rows.into_iter().enumerate().skip(start).map(|(place, row)| Placed { place, row });
+    answer(&Page::of(rows, limit, |row| row.place.to_string()).map_err(internal)?)
+}
+
+/// A row and its place, of which only the row is shown.
+struct Placed<P, T> {
+    place: P,
+    row: T,
+}
+
+impl<P, T: Serialize> Serialize for Placed<P, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.row.serialize(serializer)
+    }
+}
+
+fn cursor<T: std::str::FromStr>(text: &str) -> Result<T, RpcError> {
+    text.parse().map_err(|_| {
+        RpcError::invalid_params(format!("after is {text:?}; leave it out, or send what the last answer had"))
+    })
+}
+
+fn parse(text: &str, name: &str) -> Result<Config, RpcError> {
+    Config::parse(text, name).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        RpcError::refused(lines.join("\n"))
+    })
+}
+
+/// Routes that make sense in themselves.
+fn routes(params: Params) -> Result<Vec<Route>, RpcError> {
+    checked(many(params)?, Route::check)
+}
+
+fn neighbors(params: Params) -> Result<Vec<Neighbor>, RpcError> {
+    checked(many(params)?, Neighbor::check)
+}
+
+fn checked<T>(items: Vec<T>, check: impl Fn(&T) -> Result<(), String>) -> Result<Vec<T>, RpcError> {
+    for (index, item) in items.iter().enumerate() {
+        if let Err(message) = check(item) {
+            return Err(Refused { message, index: Some(index) }.into());
+        }
+    }
+    Ok(items)
+}
+
+fn interface_set(set: InterfaceSet) -> Result<Op, String> {
+    let InterfaceSet { name, mtu, mac, up } = set;
+    let mtu = match mtu {
+        Some(mtu) => Some(Some(u16::try_from(mtu).map_err(|_| {
+            format!("{name}: an MTU of {mtu} bytes is more than any frame holds; set at most 9216")
+        })?)),
+        None => None,
+    };
+    Ok(Op::InterfaceSet(Settings { name, mtu, mac: mac.map(Some), up }))
+}
+
+impl Session {
+    /// Takes a part of a configuration; gives the whole with its name when it was the last.
+    fn receive(&mut self, part: ConfigText) -> Result<Option<(String, String)>, RpcError> {
+        if self.coming.len() + part.text.len() > MAX_CONFIG {
+            self.coming = String::new();
+            return Err(RpcError::refused(format!("a configuration has at most {MAX_CONFIG} bytes")));
+        }
+        self.coming.push_str(&part.text);
+        if part.more {
+            return Ok(None);
+        }
+        let name = if part.name.is_empty() { "configuration".to_owned() } else { part.name };
+        Ok(Some((std::mem::take(&mut self.coming), name)))
+    }
+}
+
+impl Control {
+    /// Does all of it or nothing.
+    fn batch<T>(&mut self, items: Vec<T>, op: impl Fn(T) -> Result<Op, String>) -> Answer {
+        let mut ops = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            ops.push(op(item).map_err(|message| Refused { message, index: Some(index) })?);
+        }
+        self.model.batch(ops)?;
+        answer(&())
+    }
+
+    fn interface_list(&self, params: Params) -> Answer {
+        let Paging { limit, after } = one(params)?;
+        let after = after.map_or(Ok(0), |after| cursor(&after))?;
+        let rows = self.model.interfaces_after(after).map(|facts| self.interface_row(&facts));
+        answer(&Page::of(rows, limit, |row| row.index.to_string()).map_err(internal)?)
+    }
+
+    fn address_list(&self, params: Params) -> Answer {
+        let rows = self.model.interfaces_after(0).flat_map(|facts| {
+            let interface = facts.name.to_owned();
+            facts
+                .addresses
+                .into_iter()
+                .map(move |address| AddressRow { address, interface: interface.clone() })
+        });
+        page(params, rows.collect())
+    }
+
+    fn neighbor_list(&self, params: Params) -> Answer {
+        let Paging { limit, after } = one(params)?;
+        let after = match after {
+            None => None,
+            Some(text) => match text.split_once('/') {
+                Some((index, address)) => Some((cursor(index)?, cursor::<IpAddr>(address)?)),
+                None => Some((cursor(&text)?, IpAddr::from([0; 4]))),
+            },
+        };
+        let rows = self.model.neighbors_after(after).map(|(place, row)| Placed { place, row });
+        let page = Page::of(rows, limit, |row| format!("{}/{}", row.place.0, row.place.1));
+        answer(&page.map_err(internal)?)
+    }
+
+    fn route_list(&self, params: Params) -> Answer {
+        let filter: RouteFilter = one(params)?;
+        let Paging { limit, after } = filter.paging();
+        let after = after.map(|after| Key::from_cursor(&after).ok_or(after));
+        let after = match after {
+            Some(Err(after)) => {
+                return Err(cursor::<u8>(&after).err().unwrap_or_else(|| RpcError::invalid_params(after)));
+            }
+            Some(Ok(key)) => Some(key),
+            None => None,
+        };
+        let placed = |(place, row): (Key, _)| Placed { place, row };
+        let page = match filter.prefix {
+            Some(prefix) => {
+                Page::of(self.model.routes_of(prefix).map(placed), limit, |row| row.place.to_cursor())
+            }
+            None => Page::of(self.model.routes_after(after).map(placed), limit, |row| row.place.to_cursor()),
+        };
+        answer(&page.map_err(internal)?)
+    }
+
+    fn route_get(&self, params: Params) -> Answer {
+        let RouteQuery { address } = one(params)?;
+        match self.model.route_to(address) {
+            Some(route) => answer(&route),
+            None => Err(RpcError::refused(format!("no route covers {address}"))),
+        }
+    }
+
+    /// Is there room for so many more routes? Nothing is set aside: one operator loads at a time.
+    fn route_reserve(&self, need: Reservation) -> Answer {
+        let sizes = &self.sizes;
+        for (family, routes, groups, tables, size, groups_size) in [
+            (0, need.routes4, need.deep4, ["routes4", "groups4"], sizes.routes4, sizes.groups4()),
+            (1, need.routes6, need.deep6, ["routes6", "groups6"], sizes.routes6, sizes.groups6()),
+        ] {
+            let (there, _, taken) = self.model.fill(family);
+            for (table, there, more, size) in
+                [(tables[0], there, routes, size), (tables[1], taken, groups, groups_size)]
+            {
+                let needed = there as u64 + more;
+                if needed > size as u64 {
+                    return Err(RpcError::refused(too_small(table, size as usize, needed as usize)));
+                }
+            }
+        }
+        answer(&())
+    }
+
+    /// What is set, as a configuration, in parts.
+    fn config_text(&self, session: &mut Session, params: Params) -> Answer {
+        let Paging { after, .. } = one(params)?;
+        let start = match after {
+            Some(after) => cursor::<usize>(&after)?,
+            None => {
+                session.going = self.model.config(&self.eal).to_string();
+                0
+            }
+        };
+        let rest = session.going.get(start..).ok_or_else(|| {
+            RpcError::invalid_params(format!(
+                "after is {start}, which is beyond the configuration or within a character"
+            ))
+        })?;
+        let mut end = rest.len().min(PART);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let after = (end < rest.len()).then(|| (start + end).to_string());
+        let part = ConfigPart { text: rest[..end].to_owned(), after };
+        if part.after.is_none() {
+            session.going = String::new();
+        }
+        answer(&part)
+    }
+}

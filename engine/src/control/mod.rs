@@ -1,0 +1,170 @@
+//! The control plane: what is set, how it gets into the tables while packets flow, and the socket by which it is asked and told.
+//!
+//! One thread runs all of it ([`Server::run`]). It never waits for a worker longer than the worker's loop takes, and a worker never waits
+//! for it.
+
+mod audit;
+mod methods;
+pub mod model;
+mod server;
+mod stats;
+mod stop;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use dpdk_sys::{Fib4Writer, Fib6Writer, Pool, Port};
+
+pub use methods::Session;
+pub use server::{Command, Remote, Server, Service};
+
+use self::model::{Means, Model};
+
+use crate::config::{Config, Sizes};
+use crate::counters::Counters;
+use crate::graph::Plan;
+use crate::quiescent::Domain;
+use crate::tables::Tables;
+
+/// What start-up hands to the control plane. Tables are empty, ports started; workers may run already.
+pub struct Parts {
+    /// Made with [`Sizes::hops`] hops and `max_interfaces` interfaces.
+    pub tables: Arc<Tables>,
+    /// The workers' readers belong to it.
+    pub domain: Arc<Domain>,
+    /// Made with [`Sizes::fib4`], the default hop being `HOP_NO_ROUTE`.
+    pub fib4: Fib4Writer,
+    /// Made with [`Sizes::fib6`], likewise.
+    pub fib6: Fib6Writer,
+    /// Of the configuration that the tables were made with.
+    pub sizes: Sizes,
+    /// All ports; the interfaces' indices are different, and from 1 to `max_interfaces`.
+    pub ports: Vec<PortHandle>,
+    /// All workers, in the order of their numbers.
+    pub workers: Vec<WorkerHandle>,
+    /// Of the graph that every worker runs.
+    pub plan: Plan,
+    /// All pools of packets.
+    pub pools: Vec<PoolHandle>,
+    /// The largest interface index for which there are tables and counters.
+    pub max_interfaces: u32,
+    /// Packets that all rings between workers hold together.
+    pub ring_capacity: u64,
+}
+
+/// A port and its own interface, the one of untagged frames.
+pub struct PortHandle {
+    /// The port.
+    pub port: Port,
+    /// The interface's name: the configuration's, else the port's.
+    pub interface: String,
+    /// The interface's index.
+    pub index: u32,
+}
+
+/// A worker, as the control plane sees it.
+pub struct WorkerHandle {
+    /// The lcore it runs on.
+    pub lcore: u32,
+    /// Its receive queues, as `port:queue`.
+    pub queues: Vec<String>,
+    /// Its row of counters.
+    pub counters: Arc<Counters>,
+}
+
+/// A pool of packets.
+pub struct PoolHandle {
+    /// The pool.
+    pub pool: Pool,
+    /// Packets of it that were in use after the ports started and before anything was received: drivers keep them.
+    pub idle: u32,
+}
+
+/// The engine will not do it: one sentence for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// What was wrong, where, what would be right.
+    pub message: String,
+    /// Which of several things that were to be done together it was, from 0.
+    pub index: Option<usize>,
+}
+
+impl Refused {
+    /// For one thing that was to be done, or all of them together.
+    pub fn new(message: impl Into<String>) -> Refused {
+        Refused { message: message.into(), index: None }
+    }
+}
+
+/// What is set in an engine, and all that can be asked of it.
+pub struct Control {
+    model: Model,
+    workers: Vec<WorkerHandle>,
+    plan: Plan,
+    pools: Vec<PoolHandle>,
+    ring_capacity: u64,
+    sizes: Sizes,
+    /// `[eal] args`, as the engine started with them.
+    eal: Vec<String>,
+}
+
+impl Control {
+    /// Sets up the ports' interfaces and applies the configuration that the engine starts with.
+    ///
+    /// # Errors
+    /// When the configuration does not fit the ports or the tables.
+    pub fn new(parts: Parts, config: &Config) -> Result<Control, Refused> {
+        let Parts {
+            tables,
+            domain,
+            fib4,
+            fib6,
+            sizes,
+            ports,
+            workers,
+            plan,
+            pools,
+            max_interfaces,
+            ring_capacity,
+        } = parts;
+        let means = Means { tables, domain, fib4, fib6, sizes, max_interfaces };
+        let model = Model::new(means, ports)?;
+        let mut control =
+            Control { model, workers, plan, pools, ring_capacity, sizes, eal: config.eal.clone() };
+        control.apply(config)?;
+        Ok(control)
+    }
+
+    /// Makes what is set that which `config` says; what an operator added and the configuration does not mention stays. Returns what the
+    /// operator should know.
+    ///
+    /// # Errors
+    /// When something cannot be done; then nothing has changed.
+    pub fn apply(&mut self, config: &Config) -> Result<Vec<String>, Refused> {
+        let changes = self.model.apply(config)?;
+        let mut notes = vec![match changes {
+            0 => "nothing changed".to_owned(),
+            1 => "1 change".to_owned(),
+            changes => format!("{changes} changes"),
+        }];
+        if config.tables != self.sizes {
+            notes.push(
+                "[tables] is read at start only: restart the engine to make its tables that large".into(),
+            );
+        }
+        if config.eal != self.eal {
+            notes.push(
+                "[eal] is read at start only: restart the engine to start DPDK with these arguments".into(),
+            );
+        }
+        let kept = self.model.count_of_operators();
+        for (count, what) in kept.into_iter().zip(["address", "neighbor", "route"]) {
+            if count > 0 {
+                notes.push(format!("{count} {what} entries that an operator added stay"));
+            }
+        }
+        Ok(notes)
+    }
+}

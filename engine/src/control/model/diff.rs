@@ -1,0 +1,307 @@
+//! From what is set to what a configuration says: the operations between the two.
+//!
+//! What the configuration made and does not mention any more goes; what an operator made stays, unless the configuration says otherwise
+//! of the same thing. Things that differ are taken out and put in again: a batch changes the tables by its net effect, so what is in use
+//! is overwritten and never missing.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use punt::control::types::{Address, NeighborKey, Route, RouteAction, RouteKey};
+use punt::{InterfaceAddress, Prefix};
+
+use super::hops::Target;
+use super::interfaces::{Iface, Link};
+use super::rib::{Candidate, Key, Source};
+use super::{Life, Model, Op, Refused, Settings, SubInterface};
+use crate::config::{self, Config};
+
+/// What lies between the model and a configuration.
+#[derive(Default)]
+struct Difference {
+    /// What goes, of what builds on others first: routes, neighbours, addresses.
+    go: [Vec<Op>; 3],
+    interfaces: Vec<Op>,
+    come: Vec<Op>,
+    /// What is there as the configuration wants it, and becomes the configuration's.
+    addresses: Vec<(u32, InterfaceAddress)>,
+    neighbors: Vec<(u32, IpAddr)>,
+    routes: Vec<(Key, bool)>,
+}
+
+impl Model {
+    /// Does what lies between what is set and `config`, or nothing; returns how many operations that took.
+    ///
+    /// # Errors
+    /// When the configuration does not fit the ports, the tables, or what operators made.
+    pub fn apply(&mut self, config: &Config) -> Result<usize, Refused> {
+        let Difference { go, interfaces, come, addresses, neighbors, routes } =
+            self.difference(config).map_err(Refused::new)?;
+        let ops: Vec<Op> = go.into_iter().flatten().chain(interfaces).chain(come).collect();
+        let count = ops.len();
+        if count > 0 {
+            self.batch(ops)?;
+        }
+        for (index, address) in addresses {
+            let interface = self.interfaces.by_index.get_mut(&index);
+            let own = interface.and_then(|it| it.addresses.iter_mut().find(|(own, _)| *own == address));
+            if let Some((_, life)) = own {
+                *life = Life::Config;
+            }
+        }
+        for key in neighbors {
+            if let Some(neighbor) = self.neighbors.get_mut(&key) {
+                neighbor.life = Life::Config;
+            }
+        }
+        for (key, dev_named) in routes {
+            self.adopt_route(key, dev_named);
+        }
+        Ok(count)
+    }
+
+    fn difference(&self, config: &Config) -> Result<Difference, String> {
+        let mut difference = Difference::default();
+        let wanted = self.match_interfaces(config, &mut difference)?;
+        let subnets = self.compare_addresses(&wanted, &mut difference);
+        self.compare_neighbors(config, &wanted, &mut difference);
+        self.compare_routes(config, &wanted, &subnets, &mut difference);
+        Ok(difference)
+    }
+
+    /// Finds for each interface of the configuration the one that is set, and what is to be done about the others.
+    fn match_interfaces<'a>(
+        &self,
+        config: &'a Config,
+        difference: &mut Difference,
+    ) -> Result<Wanted<'a>, String> {
+        let mut wanted = Wanted::default();
+        let mut come = Vec::new();
+        for interface in &config.interfaces {
+            let index = match &interface.link {
+                config::Link::Port(port) => Some(self.match_port(&interface.name, port)?),
+                config::Link::Vlan { parent, tags } => self.index(&interface.name).filter(|&index| {
+                    let parent = self.index(parent).unwrap_or(0);
+                    self.interfaces.get(index).is_some_and(|it| it.link == Link::Vlan { parent, tags: *tags })
+                }),
+            };
+            match (index.and_then(|index| Some((index, self.interfaces.get(index)?))), &interface.link) {
+                (Some((index, set)), _) => {
+                    wanted.by_index.insert(index, interface);
+                    come.extend(
+                        settings(set, interface.mtu, interface.mac, interface.up).map(Op::InterfaceSet),
+                    );
+                }
+                (None, config::Link::Vlan { parent, tags }) => {
+                    let (name, tags) = (interface.name.clone(), *tags);
+                    let (mtu, mac, up) = (Some(interface.mtu), Some(interface.mac), Some(interface.up));
+                    let settings = Settings { name: name.clone(), mtu, mac, up };
+                    let new = SubInterface { name, parent: parent.clone(), tags, settings };
+                    come.push(Op::InterfaceAdd(new));
+                    wanted.new.push(interface);
+                }
+                (None, config::Link::Port(_)) => {}
+            }
+        }
+        for (index, set) in &self.interfaces.by_index {
+            match set.link {
+                _ if wanted.by_index.contains_key(index) => {}
+                Link::Port(_) => {
+                    difference.interfaces.extend(settings(set, None, None, true).map(Op::InterfaceSet))
+                }
+                Link::Vlan { .. } => {
+                    wanted.gone.insert(*index);
+                    difference.interfaces.push(Op::InterfaceDel(set.name.clone()));
+                }
+            }
+        }
+        difference.interfaces.extend(come);
+        Ok(wanted)
+    }
+
+    /// The index of the interface of a port.
+    fn match_port(&self, name: &str, port: &str) -> Result<u32, String> {
+        let at = self.interfaces.ports.iter().position(|known| known.name == port);
+        let own = at.and_then(|at| self.interfaces.by_index.iter().find(|(_, it)| it.link == Link::Port(at)));
+        match own {
+            Some((&index, set)) if set.name == name => Ok(index),
+            Some((_, set)) => Err(format!(
+                "port {port} is interface {} since the engine started; restart it to call it {name}",
+                set.name
+            )),
+            None => {
+                let ports: Vec<_> = self.interfaces.ports.iter().map(|port| port.name.as_str()).collect();
+                let there = if ports.is_empty() {
+                    "there are none".into()
+                } else {
+                    format!("there are {}", ports.join(", "))
+                };
+                Err(format!("interface {name}: there is no port {port}; {there}"))
+            }
+        }
+    }
+
+    /// Returns the subnets that there will be, each with its interface's name.
+    fn compare_addresses(&self, wanted: &Wanted, difference: &mut Difference) -> Subnets {
+        let mut subnets = Subnets::default();
+        let mut keep = |name: &str, address: InterfaceAddress| subnets.insert(address.prefix(), name);
+        let add = |name: &str, address| {
+            Op::AddressAdd(Address { address, interface: name.to_string() }, Life::Config)
+        };
+        let mut of_config = HashSet::new();
+        for interface in wanted.by_index.values().chain(&wanted.new) {
+            of_config.extend(interface.addresses.iter().map(|address| address.address()));
+        }
+        for (&index, set) in &self.interfaces.by_index {
+            let asked = wanted.by_index.get(&index).map_or(&[][..], |interface| &interface.addresses);
+            for &(address, life) in &set.addresses {
+                if asked.contains(&address) {
+                    difference.addresses.push((index, address));
+                    keep(&set.name, address);
+                } else if life == Life::Config || of_config.contains(&address.address()) {
+                    difference.go[2].push(Op::AddressDel(Address { address, interface: set.name.clone() }));
+                } else {
+                    keep(&set.name, address);
+                }
+            }
+            for &address in asked.iter().filter(|asked| !set.addresses.iter().any(|(own, _)| own == *asked)) {
+                difference.come.push(add(&set.name, address));
+                keep(&set.name, address);
+            }
+        }
+        for interface in &wanted.new {
+            for &address in &interface.addresses {
+                difference.come.push(add(&interface.name, address));
+                keep(&interface.name, address);
+            }
+        }
+        subnets
+    }
+
+    fn compare_neighbors(&self, config: &Config, wanted: &Wanted, difference: &mut Difference) {
+        let mut asked = HashSet::new();
+        for neighbor in &config.neighbors {
+            let index = self.index(&neighbor.interface).filter(|index| !wanted.gone.contains(index));
+            let key = (index.unwrap_or(0), neighbor.address);
+            asked.insert(key);
+            match self.neighbors.get(&key) {
+                Some(set) if set.mac == neighbor.mac => difference.neighbors.push(key),
+                _ => difference.come.push(Op::NeighborReplace(neighbor.clone(), Life::Config)),
+            }
+        }
+        for (key, neighbor) in &self.neighbors {
+            if neighbor.life == Life::Config && !asked.contains(key) {
+                let (address, interface) = (key.1, self.interfaces.name(key.0).to_string());
+                difference.go[1].push(Op::NeighborDel(NeighborKey { address, interface }));
+            }
+        }
+    }
+
+    fn compare_routes(
+        &self,
+        config: &Config,
+        wanted: &Wanted,
+        subnets: &Subnets,
+        difference: &mut Difference,
+    ) {
+        let mut asked = HashSet::new();
+        for route in &config.routes {
+            let key = Key { prefix: route.prefix, source: Source::Static, number: route.metric.unwrap_or(0) };
+            asked.insert(key);
+            match self.rib.get(&key) {
+                Some(set) if self.is_same(set, route, wanted, subnets) => {
+                    difference.routes.push((key, route.dev.is_some()));
+                    continue;
+                }
+                Some(_) => difference.go[0]
+                    .push(Op::RouteDel(RouteKey { prefix: key.prefix, metric: Some(key.number) })),
+                None => {}
+            }
+            difference.come.push(Op::RouteAdd(route.clone(), Life::Config));
+        }
+        for (key, set) in self.rib.after(None) {
+            if key.source == Source::Static && set.life == Life::Config && !asked.contains(&key) {
+                difference.go[0]
+                    .push(Op::RouteDel(RouteKey { prefix: key.prefix, metric: Some(key.number) }));
+            }
+        }
+    }
+
+    /// Whether a route that is set leads where the configuration's will, once its addresses are there.
+    fn is_same(&self, set: Candidate, route: &Route, wanted: &Wanted, subnets: &Subnets) -> bool {
+        let leads = |member: u32, via: IpAddr| match self.hops.target(member) {
+            Some(&Target::Neighbor(index, address)) => {
+                let dev = route.dev.as_deref().or_else(|| subnets.interface_of(via));
+                address == via && !wanted.gone.contains(&index) && dev == Some(self.interfaces.name(index))
+            }
+            _ => false,
+        };
+        match (self.hops.target(set.hop), route.action) {
+            (Some(Target::Blackhole), action) => action == Some(RouteAction::Blackhole),
+            (Some(Target::Unreachable), action) => action == Some(RouteAction::Unreachable),
+            (Some(Target::Punt), action) => action == Some(RouteAction::Punt),
+            (Some(Target::Neighbor(..)), None) => route.via.len() == 1 && leads(set.hop, route.via[0]),
+            (Some(Target::Ecmp(members)), None) => {
+                members.len() == route.via.len()
+                    && members.iter().zip(&route.via).all(|(&member, &via)| leads(member, via))
+            }
+            _ => false,
+        }
+    }
+
+    /// How much of what is set operators made: addresses, neighbours and routes.
+    pub fn count_of_operators(&self) -> [usize; 3] {
+        let addresses = self.interfaces.by_index.values().flat_map(|interface| &interface.addresses);
+        let routes = self
+            .rib
+            .after(None)
+            .filter(|(key, route)| key.source == Source::Static && route.life == Life::Operator);
+        [
+            addresses.filter(|(_, life)| *life == Life::Operator).count(),
+            self.neighbors.values().filter(|neighbor| neighbor.life == Life::Operator).count(),
+            routes.count(),
+        ]
+    }
+}
+
+/// The interfaces of a configuration: those that are set already, and new ones; and those that are set and that it does not have.
+#[derive(Default)]
+struct Wanted<'a> {
+    by_index: HashMap<u32, &'a config::Interface>,
+    new: Vec<&'a config::Interface>,
+    gone: HashSet<u32>,
+}
+
+/// Which interface reaches an address.
+#[derive(Default)]
+struct Subnets {
+    interfaces: HashMap<Prefix, String>,
+    lengths: BTreeSet<u8>,
+}
+
+impl Subnets {
+    /// Of two interfaces with one subnet the first counts.
+    fn insert(&mut self, subnet: Prefix, name: &str) {
+        self.lengths.insert(subnet.length());
+        self.interfaces.entry(subnet).or_insert_with(|| name.to_string());
+    }
+
+    fn interface_of(&self, address: IpAddr) -> Option<&str> {
+        let subnet = |&length: &u8| IpNet::new(address, length).ok().map(Prefix::from);
+        let held = |subnet: Prefix| self.interfaces.get(&subnet).map(String::as_str);
+        self.lengths.iter().rev().filter_map(subnet).find_map(held)
+    }
+}
+
+/// What is to be set of an interface, if anything.
+fn settings(set: &Iface, mtu: Option<u16>, mac: Option<punt::Mac>, up: bool) -> Option<Settings> {
+    let settings = Settings {
+        name: set.name.clone(),
+        mtu: (set.mtu != mtu).then_some(mtu),
+        mac: (set.mac != mac).then_some(mac),
+        up: (set.up != up).then_some(up),
+    };
+    let anything = settings.mtu.is_some() || settings.mac.is_some() || settings.up.is_some();
+    anything.then_some(settings)
+}

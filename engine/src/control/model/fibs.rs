@@ -1,0 +1,226 @@
+//! The two FIBs: how a set of routes gets into them while workers look up.
+//!
+//! A lookup during a change finds for its address what was right before or what is right after it, or `HOP_TORN`, upon which it looks
+//! again. Three things make it so:
+//!
+//! * Routes that come or change are written from the longest prefix to the shortest, then those that go are deleted from the shortest to
+//!   the longest. So no address is ever led by a route that is neither its route before nor its route after.
+//! * Behind the first 24 bits the FIB keeps *groups* of 256 entries, of which DPDK gives one that became uniform back and takes it again
+//!   at once, while a reader may still look into it. So between a change that may have freed a group and the next that may take one lies
+//!   a grace period. A change of a prefix up to /24 touches groups only if there are longer ones inside it.
+//! * An IPv6 change builds groups on its way and gives them back at its end, so every one that touches groups may have freed one. An
+//!   IPv4 route is known not to have, if the other half of the prefix one bit shorter has another hop: then its group is not uniform.
+//!
+//! DPDK's own count of groups goes wrong ([`FibWriter::forget_reserved`](dpdk_sys::FibWriter::forget_reserved)), so they are counted
+//! here: one for each /24 that has longer prefixes in it, and for IPv6 one for each further octet of their paths.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dpdk_sys::{Fib4, Fib4Writer, Fib6Writer};
+use ipnet::IpNet;
+use punt::Prefix;
+
+use super::rib::family;
+use crate::config::{Sizes, too_small};
+use crate::quiescent::Domain;
+
+/// One prefix whose route changes: the hops, or none where there is no route.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub prefix: Prefix,
+    pub before: Option<u32>,
+    pub after: Option<u32>,
+}
+
+/// Both FIBs.
+pub struct Fibs {
+    fib4: Fib4Writer,
+    fib6: Fib6Writer,
+    reader4: Fib4,
+    domain: Arc<Domain>,
+    sizes: Sizes,
+    /// Prefixes in each.
+    routes: [usize; 2],
+    groups: Groups,
+    /// Whether a group may have been freed since the last grace period.
+    freed: bool,
+}
+
+impl Fibs {
+    pub fn new(fib4: Fib4Writer, fib6: Fib6Writer, domain: Arc<Domain>, sizes: Sizes) -> Fibs {
+        let reader4 = fib4.reader();
+        Fibs { fib4, fib6, reader4, domain, sizes, routes: [0; 2], groups: Groups::default(), freed: false }
+    }
+
+    /// Makes all the changes, or none.
+    ///
+    /// # Errors
+    /// When they do not fit, with the size that would do.
+    pub fn change(&mut self, mut changes: Vec<Change>) -> Result<(), String> {
+        let gone = |change: &Change| change.after.is_none();
+        let length = |change: &Change| change.prefix.length();
+        changes.sort_unstable_by_key(|change| match gone(change) {
+            false => (false, Reverse(length(change)), 0, change.prefix),
+            true => (true, Reverse(0), length(change), change.prefix),
+        });
+        self.make_room(&changes)?;
+        for (index, change) in changes.iter().enumerate() {
+            if let Err(error) = self.write(change.prefix, change.after) {
+                self.undo(&changes[..index]);
+                self.give_back(&changes, |change| change.before);
+                return Err(self.explain(change.prefix, &error));
+            }
+        }
+        self.give_back(&changes, |change| change.after);
+        Ok(())
+    }
+
+    /// Counts what comes, beside what goes and is still there.
+    fn make_room(&mut self, changes: &[Change]) -> Result<(), String> {
+        for change in changes.iter().filter(|change| change.before.is_none()) {
+            self.routes[family(change.prefix)] += 1;
+            self.groups.insert(change.prefix);
+        }
+        let room = [self.sizes.fib4().routes as usize, self.sizes.fib6().routes as usize];
+        let (routes, groups) = (self.routes, self.groups.used);
+        let sizes = [self.sizes.routes4, self.sizes.routes6].map(|size| size as usize);
+        let group_sizes = [self.sizes.groups4(), self.sizes.groups6()].map(|size| size as usize);
+        for (family, (table, group_table)) in
+            [("routes4", "groups4"), ("routes6", "groups6")].into_iter().enumerate()
+        {
+            let fault = if routes[family] > room[family] {
+                too_small(table, sizes[family], routes[family] - room[family] + sizes[family])
+            } else if groups[family] > group_sizes[family] {
+                too_small(group_table, group_sizes[family], groups[family])
+            } else {
+                continue;
+            };
+            self.give_back(changes, |change| change.before);
+            return Err(fault);
+        }
+        Ok(())
+    }
+
+    /// Takes out of the counts what is not there now.
+    fn give_back(&mut self, changes: &[Change], now: impl Fn(&Change) -> Option<u32>) {
+        for change in changes.iter().filter(|change| now(change).is_none()) {
+            self.routes[family(change.prefix)] -= 1;
+            self.groups.remove(change.prefix);
+        }
+    }
+
+    /// Takes changes back, the last first.
+    fn undo(&mut self, done: &[Change]) {
+        for change in done.iter().rev() {
+            if let Err(error) = self.write(change.prefix, change.before) {
+                log::error!("{} cannot be put back as it was: {error}", change.prefix);
+            }
+        }
+    }
+
+    fn write(&mut self, prefix: Prefix, hop: Option<u32>) -> dpdk_sys::Result<()> {
+        let touches_groups = prefix.length() > FIRST_LEVEL || self.groups.any_within(prefix);
+        if touches_groups {
+            if self.freed {
+                self.domain.synchronize();
+            }
+            self.freed = self.may_free(prefix, hop);
+            self.fib4.forget_reserved();
+            self.fib6.forget_reserved();
+        }
+        let length = prefix.length();
+        match (prefix.address(), hop) {
+            (IpAddr::V4(address), Some(hop)) => self.fib4.add(address.to_bits(), length, hop),
+            (IpAddr::V4(address), None) => self.fib4.delete(address.to_bits(), length),
+            (IpAddr::V6(address), Some(hop)) => self.fib6.add(address.octets(), length, hop),
+            (IpAddr::V6(address), None) => self.fib6.delete(address.octets(), length),
+        }
+    }
+
+    /// Whether giving `prefix` the hop may make a group uniform.
+    fn may_free(&self, prefix: Prefix, hop: Option<u32>) -> bool {
+        match (prefix.address(), hop) {
+            (IpAddr::V4(address), Some(hop)) if prefix.length() > FIRST_LEVEL => {
+                let other_half = address.to_bits() ^ (1 << (32 - prefix.length()));
+                let mut other = [0];
+                self.reader4.lookup(&[other_half], &mut other);
+                other[0] == u64::from(hop)
+            }
+            _ => true,
+        }
+    }
+
+    fn explain(&self, prefix: Prefix, error: &dpdk_sys::Error) -> String {
+        let (table, groups) = match family(prefix) {
+            0 => ("groups4", self.sizes.groups4()),
+            _ => ("groups6", self.sizes.groups6()),
+        };
+        match error.errno() {
+            ENOSPC => format!(
+                "tables.{table} is {groups} and {prefix} needs more: set it to at least {}",
+                groups * 2
+            ),
+            _ => format!("{prefix} is refused: {error}"),
+        }
+    }
+
+    /// Every reader has passed since the last change.
+    pub fn grace_period_is_over(&mut self) {
+        self.freed = false;
+    }
+
+    /// Groups that IPv4 and IPv6 routes take now.
+    pub fn groups(&self) -> [usize; 2] {
+        self.groups.used
+    }
+}
+
+/// No space left: `errno` of the FIB when there is no group.
+const ENOSPC: i32 = 28;
+
+/// Bits that the FIB looks up at once; groups are behind them.
+const FIRST_LEVEL: u8 = 24;
+
+/// The groups that routes take: for each, how many prefixes need it.
+#[derive(Default)]
+struct Groups {
+    needed: BTreeMap<Prefix, u32>,
+    used: [usize; 2],
+}
+
+impl Groups {
+    /// A prefix comes.
+    fn insert(&mut self, prefix: Prefix) {
+        for group in path(prefix) {
+            let count = self.needed.entry(group).or_insert(0);
+            *count += 1;
+            self.used[family(prefix)] += usize::from(*count == 1);
+        }
+    }
+
+    /// A prefix that came goes.
+    fn remove(&mut self, prefix: Prefix) {
+        for group in path(prefix) {
+            let Some(count) = self.needed.get_mut(&group) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                self.needed.remove(&group);
+                self.used[family(prefix)] -= 1;
+            }
+        }
+    }
+
+    /// Is there any group for addresses in `prefix`?
+    fn any_within(&self, prefix: Prefix) -> bool {
+        self.needed.range(prefix..).next().is_some_and(|(group, _)| prefix.contains(group.address()))
+    }
+}
+
+/// The groups on the way to a prefix: those of its first 24 bits, 32 bits and so on, before its end.
+fn path(prefix: Prefix) -> impl Iterator<Item = Prefix> {
+    let lengths = (FIRST_LEVEL..prefix.length()).step_by(8);
+    lengths.filter_map(move |length| IpNet::new(prefix.address(), length).ok()).map(Prefix::from)
+}

@@ -1,0 +1,261 @@
+//! What is set: interfaces, addresses, neighbours and routes, and how a change of them becomes a change of the tables.
+//!
+//! A batch of changes is [staged](stage) first: each is checked and done to this model alone, and what it was before is kept. Then the
+//! difference is [published](publish) to the tables at once. If anything is refused on the way, everything is put back. So a prefix whose
+//! route goes and comes in one batch is overwritten in the FIB, never deleted.
+
+mod diff;
+mod fibs;
+mod hops;
+mod interfaces;
+mod op;
+mod publish;
+mod rib;
+mod show;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dpdk_sys::{Fib4Writer, Fib6Writer, Port};
+use punt::{Mac, Prefix};
+
+pub use interfaces::Effective;
+pub use op::{Life, Op, Settings, SubInterface};
+pub use rib::{Key, Source};
+pub use show::InterfaceFacts;
+
+use self::fibs::Fibs;
+use self::hops::Hops;
+use self::interfaces::{Iface, Interfaces, Link, PortFacts, made_up};
+use self::publish::Published;
+use self::rib::{Candidate, Rib};
+use super::{PortHandle, Refused};
+use crate::config::Sizes;
+use crate::quiescent::Domain;
+use crate::tables::Tables;
+
+/// What is set, and the tables in which it is.
+pub struct Model {
+    interfaces: Interfaces,
+    /// Each name's index in this run of the engine; none is ever given to another name.
+    indices: HashMap<String, u32>,
+    max_interfaces: u32,
+    neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
+    rib: Rib,
+    hops: Hops,
+    /// On which interface a next hop lies, as far as somebody asked since addresses changed.
+    resolved: HashMap<IpAddr, u32>,
+    sizes: Sizes,
+    staged: Staged,
+    published: Published,
+}
+
+/// A neighbour with a known MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// Its MAC.
+    pub mac: Mac,
+    /// How long it is meant to stay.
+    pub life: Life,
+}
+
+/// What the batch at hand has changed: as it was before.
+#[derive(Default)]
+struct Staged {
+    interfaces: BTreeMap<u32, Option<Iface>>,
+    neighbors: HashMap<(u32, IpAddr), Option<Neighbor>>,
+    routes: HashMap<Key, Option<Candidate>>,
+    /// The hop of each prefix whose routes changed.
+    hops_before: HashMap<Prefix, Option<u32>>,
+    new_hops: Vec<u32>,
+    new_names: Vec<String>,
+}
+
+/// What a model is made of.
+pub struct Means {
+    /// Empty tables.
+    pub tables: Arc<Tables>,
+    /// The domain of their readers.
+    pub domain: Arc<Domain>,
+    /// The IPv4 FIB of the tables.
+    pub fib4: Fib4Writer,
+    /// The IPv6 FIB of the tables.
+    pub fib6: Fib6Writer,
+    /// Sizes of the tables.
+    pub sizes: Sizes,
+    /// The largest index of an interface.
+    pub max_interfaces: u32,
+}
+
+impl Model {
+    /// A model with the ports' own interfaces, up and without addresses.
+    ///
+    /// # Errors
+    /// When two interfaces have one name or index, or a port does not tell what it is.
+    pub fn new(means: Means, ports: Vec<PortHandle>) -> Result<Model, Refused> {
+        let Means { tables, domain, fib4, fib6, sizes, max_interfaces } = means;
+        let fibs = Fibs::new(fib4, fib6, domain.clone(), sizes);
+        let mut model = Model {
+            interfaces: Interfaces { by_index: BTreeMap::new(), ports: Vec::new() },
+            indices: HashMap::new(),
+            max_interfaces,
+            neighbors: BTreeMap::new(),
+            rib: Rib::default(),
+            hops: Hops::default(),
+            resolved: HashMap::new(),
+            sizes,
+            staged: Staged::default(),
+            published: Published::new(tables, domain, fibs),
+        };
+        for port in ports {
+            model.add_port(port).map_err(Refused::new)?;
+        }
+        model.commit().map_err(Refused::new)?;
+        Ok(model)
+    }
+
+    fn add_port(&mut self, handle: PortHandle) -> Result<(), String> {
+        let PortHandle { port, interface: name, index } = handle;
+        let mac = Mac(port.info().map_err(|error| error.to_string())?.mac);
+        if index == 0 || index > self.max_interfaces || self.interfaces.get(index).is_some() {
+            return Err(format!(
+                "{name} cannot have index {index}; give each interface another one, from 1 to {}",
+                self.max_interfaces
+            ));
+        }
+        if self.indices.insert(name.clone(), index).is_some() {
+            return Err(format!("two interfaces are called {name}; give one another name"));
+        }
+        let mac = if mac.is_zero() || mac.is_group() { made_up(port.name()) } else { mac };
+        let link = Link::Port(self.interfaces.ports.len());
+        self.interfaces.ports.push(PortFacts { id: port.id(), name: port.name().to_string(), mac });
+        let interface = Iface { name, link, mtu: None, mac: None, up: true, addresses: Vec::new() };
+        self.published.add_port(port)?;
+        self.touch_interface(index);
+        self.interfaces.by_index.insert(index, interface);
+        Ok(())
+    }
+
+    /// Does all of `ops`, in order, or none.
+    ///
+    /// # Errors
+    /// Says which of them is refused, and why; everything is as it was then.
+    pub fn batch(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
+        for (index, op) in ops.into_iter().enumerate() {
+            if let Err(message) = self.stage(op) {
+                self.put_back();
+                self.forget_hops();
+                return Err(Refused { message, index: Some(index) });
+            }
+        }
+        self.commit().map_err(Refused::new)
+    }
+
+    /// Puts everything that is staged into the tables, or back.
+    fn commit(&mut self) -> Result<(), String> {
+        let affected = self.affected();
+        let done = self.check_room().and_then(|()| self.publish(&affected));
+        match done {
+            Ok(()) => self.staged = Staged::default(),
+            Err(_) => {
+                self.put_back();
+                self.publish_again(&affected);
+            }
+        }
+        self.forget_hops();
+        done
+    }
+
+    /// Whether what is staged fits into the tables.
+    fn check_room(&self) -> Result<(), String> {
+        let sizes = &self.sizes;
+        let routes = |family| self.rib.count(family, Source::Static);
+        for (table, size, needed) in [
+            ("routes4", sizes.routes4, routes(0)),
+            ("routes6", sizes.routes6, routes(1)),
+            ("neighbors", sizes.neighbors, self.neighbors.len()),
+        ] {
+            if needed > size as usize {
+                return Err(crate::config::too_small(table, size as usize, needed));
+            }
+        }
+        let (slots, needed) = (self.published.hop_slots(), self.hops.slots());
+        if needed > slots {
+            let size = sizes.next_hops as usize;
+            return Err(crate::config::too_small("next_hops", size, size + needed - slots));
+        }
+        Ok(())
+    }
+
+    /// Makes this model what it was before the batch.
+    fn put_back(&mut self) {
+        let staged = std::mem::take(&mut self.staged);
+        self.resolved.clear();
+        for (key, before) in staged.routes {
+            if let Some(now) = self.rib.set(key, before) {
+                self.hops.release(now.hop);
+            }
+            if let Some(before) = before {
+                self.hops.add_user(before.hop);
+            }
+        }
+        for (key, before) in staged.neighbors {
+            match before {
+                Some(before) => self.neighbors.insert(key, before),
+                None => self.neighbors.remove(&key),
+            };
+        }
+        for (index, before) in staged.interfaces {
+            match before {
+                Some(before) => self.interfaces.by_index.insert(index, before),
+                None => self.interfaces.by_index.remove(&index),
+            };
+        }
+        for name in staged.new_names {
+            self.indices.remove(&name);
+        }
+    }
+
+    /// The index of the interface called `name`.
+    pub fn index(&self, name: &str) -> Option<u32> {
+        self.indices.get(name).copied().filter(|index| self.interfaces.get(*index).is_some())
+    }
+
+    /// The index of an interface that somebody named.
+    fn named(&self, name: &str) -> Result<u32, String> {
+        self.index(name).ok_or_else(|| {
+            let names: Vec<_> =
+                self.interfaces.by_index.values().map(|interface| interface.name.as_str()).collect();
+            match crate::config::nearest(name, &names) {
+                Some(right) => format!("there is no interface {name}; did you mean {right}?"),
+                None if names.len() > 16 => {
+                    format!("there is no interface {name}; list them with puntctl interface list")
+                }
+                None => format!("there is no interface {name}; there are {}", names.join(", ")),
+            }
+        })
+    }
+
+    /// The ports, in the order of their handles.
+    pub fn ports(&self) -> &[Port] {
+        self.published.ports()
+    }
+}
+
+impl Model {
+    /// Gives the ports back, to be stopped.
+    pub fn into_ports(self) -> Vec<Port> {
+        self.published.into_ports()
+    }
+}
+
+/// A hash that is the same everywhere and always (FNV-1a).
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}

@@ -1,0 +1,416 @@
+//! Doing one change to the model alone: whether it makes sense beside what is set, and what follows from it.
+
+use std::net::IpAddr;
+
+use punt::control::types::{self, Address, NeighborKey, Route, RouteAction, RouteKey};
+use punt::{InterfaceAddress, Mac, Prefix};
+
+use super::hops::Target;
+use super::interfaces::{Iface, Link, routes_of};
+use super::rib::{Candidate, Key, Source};
+use super::{Life, Model, Neighbor, Op, Settings, SubInterface};
+use crate::config::{MAX_ADDRESSES, MAX_MTU, MIN_MTU, MIN_MTU6, is_link_local};
+use crate::tables::MAX_PATHS;
+
+/// Next hops whose interface is remembered.
+const MAX_RESOLVED: usize = 65_536;
+/// Link-local addresses of one interface beside the one it has from its MAC.
+const MAX_LINK_LOCAL: usize = 16;
+
+type Staging = Result<(), String>;
+
+impl Model {
+    pub(super) fn stage(&mut self, op: Op) -> Staging {
+        match op {
+            Op::InterfaceAdd(new) => self.add_interface(new),
+            Op::InterfaceDel(name) => self.del_interface(&name),
+            Op::InterfaceSet(settings) => self.set_interface(settings),
+            Op::AddressAdd(address, life) => self.add_address(address, life),
+            Op::AddressDel(address) => self.del_address(address),
+            Op::NeighborAdd(neighbor, life) => self.set_neighbor(neighbor, life, false),
+            Op::NeighborReplace(neighbor, life) => self.set_neighbor(neighbor, life, true),
+            Op::NeighborDel(key) => self.del_neighbor(key),
+            Op::RouteAdd(route, life) => self.set_route(route, life, false),
+            Op::RouteReplace(route, life) => self.set_route(route, life, true),
+            Op::RouteDel(key) => self.del_route(key),
+        }
+    }
+
+    /// Keeps what the interface at `index` was before the batch.
+    pub(super) fn touch_interface(&mut self, index: u32) {
+        let before = self.interfaces.get(index);
+        self.staged.interfaces.entry(index).or_insert_with(|| before.cloned());
+    }
+
+    fn add_interface(&mut self, new: SubInterface) -> Staging {
+        let SubInterface { name, parent, tags, settings } = new;
+        if self.index(&name).is_some() {
+            return Err(format!("there is an interface {name} already; choose another name"));
+        }
+        let parent_index = self.named(&parent)?;
+        if self.interfaces.get(parent_index).is_none_or(|parent| !matches!(parent.link, Link::Port(_))) {
+            return Err(format!(
+                "{name} cannot have the parent {parent}, which has a parent itself; use the port's interface and two tags"
+            ));
+        }
+        let taken = self.interfaces.children(parent_index).find(|(_, taken)| *taken == tags);
+        if let Some((other, _)) = taken {
+            return Err(format!("{name} has the tags of {}; give it others", self.interfaces.name(other)));
+        }
+        let index = self.index_for(&name)?;
+        self.touch_interface(index);
+        let link = Link::Vlan { parent: parent_index, tags };
+        let interface =
+            Iface { name: name.clone(), link, mtu: None, mac: None, up: true, addresses: Vec::new() };
+        self.interfaces.by_index.insert(index, interface);
+        self.set_interface(Settings { name, ..settings })
+    }
+
+    /// The index of a name: the one it had before in this run, or a new one.
+    fn index_for(&mut self, name: &str) -> Result<u32, String> {
+        if let Some(&index) = self.indices.get(name) {
+            return Ok(index);
+        }
+        let index = self.indices.values().max().map_or(1, |last| last + 1);
+        if index > self.max_interfaces {
+            let most = self.max_interfaces;
+            return Err(format!(
+                "{name} would be interface {index} of this run of the engine, which has room for {most}; restart it"
+            ));
+        }
+        self.indices.insert(name.to_string(), index);
+        self.staged.new_names.push(name.to_string());
+        Ok(index)
+    }
+
+    fn del_interface(&mut self, name: &str) -> Staging {
+        let index = self.named(name)?;
+        let interface =
+            self.interfaces.get(index).filter(|interface| matches!(interface.link, Link::Vlan { .. }));
+        let Some(interface) = interface else {
+            return Err(format!("{name} is a port's own interface, which stays; set it down instead"));
+        };
+        if let Some((address, _)) = interface.addresses.first() {
+            return Err(format!("{name} has the address {address}; delete that first"));
+        }
+        if let Some(((_, address), _)) = self.neighbors.range(on(index)).next() {
+            return Err(format!("{name} has the neighbour {address}; delete that first"));
+        }
+        if self.hops.iter().any(|(id, target)| target.interface() == Some(index) && self.hops.is_used(id)) {
+            return Err(format!("{name} is the way of routes; delete these first"));
+        }
+        self.touch_interface(index);
+        self.interfaces.by_index.remove(&index);
+        Ok(())
+    }
+
+    fn set_interface(&mut self, settings: Settings) -> Staging {
+        let Settings { name, mtu, mac, up } = settings;
+        let index = self.named(&name)?;
+        if let Some(Some(mtu)) = mtu.filter(|mtu| mtu.is_some_and(|mtu| !(MIN_MTU..=MAX_MTU).contains(&mtu)))
+        {
+            return Err(format!("{name}: an MTU of {mtu} is not possible; it is {MIN_MTU} to {MAX_MTU}"));
+        }
+        if let Some(Some(mac)) = mac.filter(|mac| mac.is_some_and(|mac: Mac| mac.is_group() || mac.is_zero()))
+        {
+            return Err(format!("{name}: {mac} cannot be an interface's MAC; write a unicast one"));
+        }
+        self.touch_interface(index);
+        if let Some(interface) = self.interfaces.by_index.get_mut(&index) {
+            interface.mtu = mtu.unwrap_or(interface.mtu);
+            interface.mac = mac.unwrap_or(interface.mac);
+            interface.up = up.unwrap_or(interface.up);
+        }
+        let children: Vec<_> = self.interfaces.children(index).map(|(child, _)| child).collect();
+        std::iter::once(index).chain(children).try_for_each(|index| self.check_mtu(index))
+    }
+
+    /// IPv6 addresses want a certain MTU.
+    fn check_mtu(&self, index: u32) -> Staging {
+        let mtu = self.interfaces.effective(index).map_or(0, |effective| effective.mtu);
+        let interface = self.interfaces.get(index);
+        let six =
+            interface.and_then(|it| it.addresses.iter().find(|(address, _)| address.address().is_ipv6()));
+        match six {
+            Some((address, _)) if mtu < MIN_MTU6 => {
+                let name = self.interfaces.name(index);
+                Err(format!(
+                    "{name} has the address {address} and would have an MTU of {mtu}; IPv6 wants at least {MIN_MTU6}"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add_address(&mut self, address: Address, life: Life) -> Staging {
+        let Address { address, interface: name } = address;
+        let (own, index) = (address.address(), self.named(&name)?);
+        if let Some(owner) = self.owner(own, index) {
+            return Err(format!(
+                "{own} is on {} already; an address is there once",
+                self.interfaces.name(owner)
+            ));
+        }
+        let family = usize::from(own.is_ipv6());
+        if is_link_local(own) {
+            let addresses = self.interfaces.get(index).map_or(&[][..], |interface| &interface.addresses);
+            if addresses.iter().filter(|(own, _)| is_link_local(own.address())).count() >= MAX_LINK_LOCAL {
+                return Err(format!("{name} has {MAX_LINK_LOCAL} link-local addresses already; no more fit"));
+            }
+        } else if self.rib.count(family, Source::Local) >= MAX_ADDRESSES as usize {
+            return Err(format!(
+                "{own} does not fit beside {MAX_ADDRESSES} other addresses of its family; no more fit"
+            ));
+        } else if let Some(user) = self.interfaces_with_hop(own).next() {
+            let user = self.interfaces.name(user);
+            return Err(format!(
+                "{own} is a neighbour or a next hop of routes on {user}; delete these first"
+            ));
+        }
+        self.resolved.clear();
+        self.touch_interface(index);
+        if let Some(interface) = self.interfaces.by_index.get_mut(&index) {
+            interface.addresses.push((address, life));
+        }
+        self.check_mtu(index)?;
+        for (prefix, source) in routes_of(address) {
+            let key = Key { prefix, source, number: index };
+            if self.rib.get(&key).is_none() {
+                self.put(key, target_of(source, index), false, Life::Config);
+            }
+        }
+        Ok(())
+    }
+
+    /// The interface that has this address; link-local ones belong to the link of the interface at `index`.
+    fn owner(&self, address: IpAddr, index: u32) -> Option<u32> {
+        if is_link_local(address) {
+            let addresses = &self.interfaces.get(index)?.addresses;
+            return addresses.iter().any(|(own, _)| own.address() == address).then_some(index);
+        }
+        let local = self.rib.of(Prefix::from(address)).find(|(key, _)| key.source == Source::Local);
+        local.map(|(key, _)| key.number)
+    }
+
+    /// The interfaces on which `address` is a neighbour or a next hop.
+    fn interfaces_with_hop(&self, address: IpAddr) -> impl Iterator<Item = u32> {
+        let used = move |index: u32| {
+            self.hops.of(&Target::Neighbor(index, address)).is_some_and(|id| self.hops.is_used(id))
+        };
+        self.interfaces.by_index.keys().copied().filter(move |index| used(*index))
+    }
+
+    fn del_address(&mut self, address: Address) -> Staging {
+        let Address { address, interface: name } = address;
+        let index = self.named(&name)?;
+        let missing = || format!("{name} has no address {address}; see puntctl address list");
+        let addresses = &self.interfaces.get(index).ok_or_else(missing)?.addresses;
+        let at = addresses.iter().position(|(own, _)| *own == address).ok_or_else(missing)?;
+        self.resolved.clear();
+        self.touch_interface(index);
+        let Some(interface) = self.interfaces.by_index.get_mut(&index) else { return Err(missing()) };
+        interface.addresses.remove(at);
+        let others: Vec<InterfaceAddress> = interface.addresses.iter().map(|(own, _)| *own).collect();
+        for route in routes_of(address) {
+            // Another address of the same subnet makes some of the same routes.
+            if !others.iter().any(|other| routes_of(*other).contains(&route)) {
+                let (prefix, source) = route;
+                self.change_route(Key { prefix, source, number: index }, None);
+            }
+        }
+        self.check_paths(index, address)
+    }
+
+    /// A route over several interfaces cannot say which next hop is on which, so their subnets must.
+    fn check_paths(&self, index: u32, gone: InterfaceAddress) -> Staging {
+        let neighbor = |member: &u32| match self.hops.target(*member) {
+            Some(&Target::Neighbor(index, address)) => Some((index, address)),
+            _ => None,
+        };
+        let sets = self.hops.ecmp().filter(|(id, _)| self.hops.is_used(*id));
+        for paths in sets.map(|(_, members)| members.iter().filter_map(neighbor).collect::<Vec<_>>()) {
+            let mixed = paths.iter().any(|(other, _)| *other != paths[0].0);
+            let lost = paths.iter().find(|(on, via)| {
+                *on == index && gone.prefix().contains(*via) && self.rib.connected(*via) != Some(index)
+            });
+            if let (true, Some((_, via))) = (mixed, lost) {
+                return Err(format!(
+                    "{gone} reaches {via} for routes over several interfaces; delete these first"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_neighbor(&mut self, neighbor: types::Neighbor, life: Life, replace: bool) -> Staging {
+        neighbor.check()?;
+        let types::Neighbor { address, mac, interface: name } = neighbor;
+        let index = self.named(&name)?;
+        if let Some(owner) = self.owner(address, index) {
+            return Err(format!(
+                "{address} is this router's own address on {}; name the neighbour's",
+                self.interfaces.name(owner)
+            ));
+        }
+        let before = self.neighbors.get(&(index, address)).copied();
+        if let Some(before) = before.filter(|_| !replace) {
+            return Err(format!(
+                "{address} is a neighbour on {name} already, with {}; delete it first",
+                before.mac
+            ));
+        }
+        self.staged.neighbors.entry((index, address)).or_insert(before);
+        self.neighbors.insert((index, address), Neighbor { mac, life });
+        if before.is_none() && !is_link_local(address) {
+            let key = Key { prefix: Prefix::from(address), source: Source::Neighbor, number: index };
+            self.put(key, Target::Neighbor(index, address), false, Life::Config);
+        }
+        Ok(())
+    }
+
+    fn del_neighbor(&mut self, key: NeighborKey) -> Staging {
+        let NeighborKey { address, interface: name } = key;
+        let index = self.named(&name)?;
+        let Some(before) = self.neighbors.remove(&(index, address)) else {
+            return Err(format!("{address} is no neighbour on {name}; see puntctl neighbor list"));
+        };
+        self.staged.neighbors.entry((index, address)).or_insert(Some(before));
+        self.change_route(
+            Key { prefix: Prefix::from(address), source: Source::Neighbor, number: index },
+            None,
+        );
+        Ok(())
+    }
+
+    fn set_route(&mut self, route: Route, life: Life, replace: bool) -> Staging {
+        route.check()?;
+        let Route { prefix, via, dev, metric, action } = route;
+        let key = Key { prefix, source: Source::Static, number: metric.unwrap_or(0) };
+        if !replace && self.rib.get(&key).is_some() {
+            return Err(match metric {
+                Some(metric) if metric > 0 => format!("{prefix} with metric {metric} exists; use replace"),
+                _ => format!("{prefix} exists; use replace"),
+            });
+        }
+        if via.len() > MAX_PATHS {
+            return Err(format!("{prefix} has {} next hops; at most {MAX_PATHS} are possible", via.len()));
+        }
+        let interfaces = via.iter().map(|via| self.resolve(*via, dev.as_deref()));
+        let interfaces =
+            interfaces.collect::<Result<Vec<_>, _>>().map_err(|fault| format!("{prefix}: {fault}"))?;
+        let target = match (action, &*via) {
+            (Some(RouteAction::Blackhole), _) => Target::Blackhole,
+            (Some(RouteAction::Unreachable), _) => Target::Unreachable,
+            (Some(RouteAction::Punt), _) => Target::Punt,
+            (None, [via]) => Target::Neighbor(interfaces[0], *via),
+            (None, _) => {
+                let members = interfaces
+                    .iter()
+                    .zip(&via)
+                    .map(|(&index, &via)| self.acquire(Target::Neighbor(index, via)));
+                Target::Ecmp(members.collect::<Vec<_>>().into())
+            }
+        };
+        let members = match &target {
+            Target::Ecmp(members) => members.to_vec(),
+            _ => Vec::new(),
+        };
+        self.put(key, target, dev.is_some(), life);
+        members.into_iter().for_each(|member| self.hops.release(member));
+        Ok(())
+    }
+
+    /// The interface by which a next hop is reached.
+    fn resolve(&mut self, via: IpAddr, dev: Option<&str>) -> Result<u32, String> {
+        if let Some(&index) = self.resolved.get(&via).filter(|_| dev.is_none()) {
+            return Ok(index);
+        }
+        let named = dev.map(|dev| self.named(dev)).transpose()?;
+        if let Some(owner) = self.owner(via, named.unwrap_or(0)) {
+            return Err(format!(
+                "{via} is this router's own address on {}; name a neighbour's",
+                self.interfaces.name(owner)
+            ));
+        }
+        if let Some(index) = named {
+            return Ok(index);
+        }
+        let index = self.rib.connected(via);
+        let index =
+            index.ok_or_else(|| format!("no interface's subnet holds {via}; name the interface with dev"))?;
+        if self.resolved.len() >= MAX_RESOLVED {
+            self.resolved.clear();
+        }
+        self.resolved.insert(via, index);
+        Ok(index)
+    }
+
+    fn del_route(&mut self, key: RouteKey) -> Staging {
+        let RouteKey { prefix, metric } = key;
+        let route = match metric {
+            Some(metric) => Some(Key { prefix, source: Source::Static, number: metric })
+                .filter(|key| self.rib.get(key).is_some()),
+            None => self.rib.statics(prefix).next().map(|(key, _)| key),
+        };
+        let Some(key) = route else {
+            return Err(match (metric, self.rib.best(prefix)) {
+                (Some(metric), _) => format!("there is no route {prefix} with metric {metric}"),
+                (None, Some((key, _))) if key.source != Source::Neighbor => {
+                    format!(
+                        "{prefix} comes from an address of {}; delete that",
+                        self.interfaces.name(key.number)
+                    )
+                }
+                _ => format!("there is no route {prefix}"),
+            });
+        };
+        self.change_route(key, None);
+        Ok(())
+    }
+
+    /// The hop of a target, with one more user.
+    fn acquire(&mut self, target: Target) -> u32 {
+        let (id, new) = self.hops.acquire(target);
+        if new {
+            self.staged.new_hops.push(id);
+        }
+        id
+    }
+
+    fn put(&mut self, key: Key, target: Target, dev_named: bool, life: Life) {
+        let hop = self.acquire(target);
+        self.change_route(key, Some(Candidate { hop, dev_named, life }));
+    }
+
+    /// Sets a route whose hop has been acquired, or takes it out.
+    fn change_route(&mut self, key: Key, route: Option<Candidate>) {
+        let best = self.rib.best(key.prefix).map(|(_, best)| best.hop);
+        self.staged.hops_before.entry(key.prefix).or_insert(best);
+        let before = self.rib.set(key, route);
+        if let Some(before) = before {
+            self.hops.release(before.hop);
+        }
+        self.staged.routes.entry(key).or_insert(before);
+    }
+
+    /// What `config apply` finds as it should be, but of another life or wording.
+    pub(super) fn adopt_route(&mut self, key: Key, dev_named: bool) {
+        if let Some(route) = self.rib.get(&key) {
+            self.rib.set(key, Some(Candidate { life: Life::Config, dev_named, ..route }));
+        }
+    }
+}
+
+/// All neighbours on an interface.
+pub(super) fn on(index: u32) -> std::ops::RangeInclusive<(u32, IpAddr)> {
+    let (first, last) = (IpAddr::from([0; 4]), IpAddr::from([0xff; 16]));
+    (index, first)..=(index, last)
+}
+
+fn target_of(source: Source, index: u32) -> Target {
+    match source {
+        Source::Local => Target::Local,
+        Source::Broadcast => Target::Broadcast(index),
+        _ => Target::Connected(index),
+    }
+}

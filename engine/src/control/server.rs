@@ -1,0 +1,603 @@
+//! The control socket: one thread, many clients, one JSON-RPC object a line.
+//!
+//! Nothing that a client sends or leaves undone harms another: reads and writes never wait, each client gets one request a round, a reply that
+//! is not taken stops only the one who does not take it, and what all clients together may keep in buffers is bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use mio::net::{UnixListener, UnixStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use punt::control::{MAX_LINE, Request, Response, RpcError, code};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Clients at once; one more, and the one that has been silent for longest is shown out.
+const MAX_CLIENTS: usize = 512;
+/// Bytes of unfinished lines that all clients together may leave with us.
+const MAX_BUFFERED: usize = 64 << 20;
+/// Bytes of replies that a client may leave untaken before its next request has to wait.
+const MAX_UNTAKEN: usize = 4 << 20;
+/// Bytes read from one client in one round.
+const CHUNK: usize = 64 << 10;
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+const FIRST_CLIENT: usize = 2;
+
+/// What answers requests.
+pub trait Service {
+    /// What it remembers of a connection.
+    type Session: Default;
+
+    /// Does what `method` says.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    fn call(
+        &mut self,
+        session: &mut Self::Session,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<Box<RawValue>, RpcError>;
+
+    /// Reads the configuration again.
+    fn reload(&mut self, file: &Path);
+}
+
+/// What other threads ask of the control thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read this configuration file again and apply it.
+    Reload(PathBuf),
+    /// Leave [`Server::run`].
+    Stop,
+}
+
+/// How other threads reach the control thread.
+#[derive(Clone)]
+pub struct Remote {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+impl Remote {
+    /// Asks it to do something; it wakes up for that.
+    pub fn post(&self, command: Command) {
+        // It fails when the control thread has gone, and then there is nobody to tell.
+        let _ = self.commands.send(command);
+        if let Err(error) = self.waker.wake() {
+            log::error!("cannot wake the control thread: {error}");
+        }
+    }
+}
+
+/// The Unix socket at which operators ask.
+pub struct Server {
+    poll: Poll,
+    listener: UnixListener,
+    path: PathBuf,
+    remote: Remote,
+    commands: Receiver<Command>,
+}
+
+impl Server {
+    /// Listens at `path`, with mode 0660; its directory is made if it is missing, and a socket where nobody answers is replaced.
+    ///
+    /// # Errors
+    /// When an engine answers there already, something that is no socket is in the way, or the system refuses.
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<Server> {
+        let path = path.as_ref().to_owned();
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("control socket {}: {error}", path.display()))
+        };
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(named)?;
+        }
+        clear(&path).map_err(named)?;
+        let mut listener = UnixListener::bind(&path).map_err(named)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).map_err(named)?;
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (sender, commands) = unbounded();
+        Ok(Server { poll, listener, path, remote: Remote { commands: sender, waker }, commands })
+    }
+
+    /// A way for other threads to reach [`run`](Server::run).
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// When the system fails it; what a client does never ends it.
+    pub fn run<S: Service>(&mut self, service: &mut S) -> io::Result<()> {
+        let mut clients = Clients::<S::Session>::default();
+        let mut events = Events::with_capacity(256);
+        loop {
+            let patience = if clients.waiting.is_empty() { None } else { Some(Duration::ZERO) };
+            match self.poll.poll(&mut events, patience) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(&mut clients),
+                    WAKER => {}
+                    token => clients.wake(token),
+                }
+            }
+            for command in self.commands.try_iter() {
+                match command {
+                    Command::Reload(file) => service.reload(&file),
+                    Command::Stop => return Ok(()),
+                }
+            }
+            clients.round(service);
+        }
+    }
+
+    /// Takes in whoever waits at the door.
+    fn accept<T: Default>(&self, clients: &mut Clients<T>) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    if let Err(error) = clients.add(&self.poll, stream) {
+                        log::warn!("cannot serve a client: {error}");
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // As a rule there are no file descriptors left: make room, and the next client gets in.
+                    log::warn!("cannot take a client in: {error}");
+                    if !clients.drop_idlest() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Takes away a socket that nobody answers.
+fn clear(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let Ok(there) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !there.file_type().is_socket() {
+        return Err(io::Error::new(
+            ErrorKind::AlreadyExists,
+            "there is something that is no socket; choose another path",
+        ));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => {
+            Err(io::Error::new(ErrorKind::AddrInUse, "an engine answers there already; choose another path"))
+        }
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Everybody who is connected.
+struct Clients<T> {
+    by_token: BTreeMap<Token, Client<T>>,
+    /// Those with something to do, each once.
+    waiting: VecDeque<Token>,
+    next: usize,
+    /// Goes up with every event, to tell who has been silent for longest.
+    clock: u64,
+    chunk: Box<[u8]>,
+}
+
+impl<T> Default for Clients<T> {
+    fn default() -> Self {
+        Clients {
+            by_token: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            next: FIRST_CLIENT,
+            clock: 0,
+            chunk: vec![0; CHUNK].into(),
+        }
+    }
+}
+
+/// One connection.
+struct Client<T> {
+    stream: UnixStream,
+    session: T,
+    input: Vec<u8>,
+    /// Bytes of `input` known to hold no newline.
+    scanned: usize,
+    output: Vec<u8>,
+    written: usize,
+    /// It has said something wrong, or nothing more to say: it is let go when it has its replies.
+    leaving: bool,
+    waiting: bool,
+    heard: u64,
+}
+
+impl<T: Default> Clients<T> {
+    fn add(&mut self, poll: &Poll, mut stream: UnixStream) -> io::Result<()> {
+        if self.by_token.len() >= MAX_CLIENTS {
+            self.drop_idlest();
+        }
+        let token = Token(self.next);
+        self.next += 1;
+        poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let client = Client {
+            stream,
+            session: T::default(),
+            input: Vec::new(),
+            scanned: 0,
+            output: Vec::new(),
+            written: 0,
+            leaving: false,
+            waiting: false,
+            heard: self.clock,
+        };
+        self.by_token.insert(token, client);
+        Ok(())
+    }
+}
+
+impl<T> Clients<T> {
+    /// Shows out who has been silent for longest, of those with nothing to do. False: there is none.
+    fn drop_idlest(&mut self) -> bool {
+        let idle = self.by_token.iter().filter(|(_, client)| !client.waiting);
+        let Some(token) = idle.min_by_key(|(_, client)| client.heard).map(|(token, _)| *token) else {
+            return false;
+        };
+        self.by_token.remove(&token);
+        true
+    }
+
+    /// Something happened to this client.
+    fn wake(&mut self, token: Token) {
+        self.clock += 1;
+        if let Some(client) = self.by_token.get_mut(&token) {
+            client.heard = self.clock;
+            if !client.waiting {
+                client.waiting = true;
+                self.waiting.push_back(token);
+            }
+        }
+    }
+
+    /// One turn for each who has something to do.
+    fn round<S: Service<Session = T>>(&mut self, service: &mut S) {
+        for _ in 0..self.waiting.len() {
+            let Some(token) = self.waiting.pop_front() else { return };
+            let Some(client) = self.by_token.get_mut(&token) else { continue };
+            match client.turn(service, &mut self.chunk) {
+                Turn::Again => self.waiting.push_back(token),
+                Turn::Wait => client.waiting = false,
+                Turn::Gone => {
+                    self.by_token.remove(&token);
+                }
+            }
+        }
+        if self.by_token.values().map(|client| client.input.capacity()).sum::<usize>() > MAX_BUFFERED {
+            let largest = self.by_token.iter().max_by_key(|(_, client)| client.input.capacity());
+            if let Some(token) = largest.map(|(token, _)| *token) {
+                log::warn!(
+                    "clients leave more than {MAX_BUFFERED} bytes of unfinished lines; the longest is let go"
+                );
+                self.by_token.remove(&token);
+            }
+        }
+    }
+}
+
+/// What is next for a client.
+enum Turn {
+    /// It has more to do.
+    Again,
+    /// Until something happens to it, nothing.
+    Wait,
+    /// It has left.
+    Gone,
+}
+
+impl<T> Client<T> {
+    /// Writes what can be written, then does one request, reading for it if need be.
+    fn turn<S: Service<Session = T>>(&mut self, service: &mut S, chunk: &mut [u8]) -> Turn {
+        if self.flush().is_err() {
+            return Turn::Gone;
+        }
+        let untaken = self.output.len() - self.written;
+        if self.leaving {
+            return if untaken == 0 { Turn::Gone } else { Turn::Wait };
+        }
+        if untaken > MAX_UNTAKEN {
+            return Turn::Wait;
+        }
+        if let Some(line) = self.line() {
+            self.answer(service, &line);
+            return Turn::Again;
+        }
+        if self.input.len() >= MAX_LINE {
+            let error = format!("a line has at most {MAX_LINE} bytes; send less at once");
+            self.reply(&Response::error(Value::Null, RpcError::new(code::INVALID_REQUEST, error)));
+            self.leaving = true;
+            return Turn::Again;
+        }
+        match self.stream.read(chunk) {
+            Ok(0) => {
+                self.leaving = true;
+                Turn::Again
+            }
+            Ok(count) => {
+                self.input.extend_from_slice(&chunk[..count]);
+                Turn::Again
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Turn::Wait,
+            Err(error) if error.kind() == ErrorKind::Interrupted => Turn::Again,
+            Err(_) => Turn::Gone,
+        }
+    }
+
+    /// The first whole line, without its newline.
+    fn line(&mut self) -> Option<Vec<u8>> {
+        let end = self.input[self.scanned..].iter().position(|&byte| byte == b'\n');
+        let Some(end) = end.map(|end| end + self.scanned).filter(|&end| end < MAX_LINE) else {
+            self.scanned = self.input.len();
+            return None;
+        };
+        self.scanned = 0;
+        let rest = self.input.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.input, rest);
+        line.pop();
+        Some(line)
+    }
+
+    fn answer<S: Service<Session = T>>(&mut self, service: &mut S, line: &[u8]) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        let request = match Request::parse(line) {
+            Ok(request) => request,
+            Err(response) => return self.reply(&response),
+        };
+        let outcome = service.call(&mut self.session, &request.method, request.params.as_deref());
+        if let Some(id) = request.id {
+            self.reply(&Response { id, outcome });
+        }
+    }
+
+    fn reply(&mut self, response: &Response) {
+        self.output.extend(response.to_line());
+    }
+
+    /// Writes until the socket is full or there is no more.
+    fn flush(&mut self) -> io::Result<()> {
+        while self.written < self.output.len() {
+            match self.stream.write(&self.output[self.written..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.output = Vec::new();
+        self.written = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixStream as Stream;
+    use std::thread::JoinHandle;
+
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+
+    /// Says back what it is told, at length if it is asked to.
+    #[derive(Default)]
+    struct Echo {
+        reloaded: Vec<PathBuf>,
+    }
+
+    impl Service for Echo {
+        type Session = u32;
+
+        fn call(
+            &mut self,
+            session: &mut u32,
+            method: &str,
+            params: Option<&RawValue>,
+        ) -> Result<Box<RawValue>, RpcError> {
+            *session += 1;
+            match method {
+                "echo" => Ok(params.map(ToOwned::to_owned).unwrap_or_default()),
+                "count" => Ok(to_raw_value(session).expect("a number")),
+                "long" => Ok(to_raw_value(&"x".repeat(1 << 19)).expect("a string")),
+                _ => Err(RpcError::method_not_found(method)),
+            }
+        }
+
+        fn reload(&mut self, file: &Path) {
+            self.reloaded.push(file.to_owned());
+        }
+    }
+
+    /// A server that runs until it is dropped.
+    struct Running {
+        path: PathBuf,
+        remote: Remote,
+        thread: Option<JoinHandle<Echo>>,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Running {
+        fn new() -> Running {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("run/engine.sock");
+            let mut server = Server::bind(&path).expect("it listens");
+            let remote = server.remote();
+            let thread = std::thread::spawn(move || {
+                let mut echo = Echo::default();
+                server.run(&mut echo).expect("nothing ends it");
+                echo
+            });
+            Running { path, remote, thread: Some(thread), _directory: directory }
+        }
+
+        fn connect(&self) -> Stream {
+            let stream = Stream::connect(&self.path).expect("it takes us in");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+            stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+            stream
+        }
+
+        fn stop(mut self) -> Echo {
+            self.remote.post(Command::Stop);
+            self.thread.take().expect("not stopped before").join().expect("it does not panic")
+        }
+    }
+
+    /// Sends and takes one line.
+    fn ask(stream: &mut Stream, line: &str) -> String {
+        stream.write_all(format!("{line}\n").as_bytes()).expect("it reads");
+        answer(stream)
+    }
+
+    fn answer(stream: &Stream) -> String {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("it answers");
+        line
+    }
+
+    const COUNT: &str = r#"{"jsonrpc":"2.0","id":1,"method":"count"}"#;
+
+    #[test]
+    fn a_line_gets_a_line() {
+        let running = Running::new();
+        let mut stream = running.connect();
+        let echo = r#"{"jsonrpc":"2.0","id":"a","method":"echo","params":{"x":[1,2]}}"#;
+        assert_eq!(ask(&mut stream, echo), "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":{\"x\":[1,2]}}\n");
+        assert!(ask(&mut stream, r#"{"jsonrpc":"2.0","id":2,"method":"fly"}"#).contains("-32601"));
+        assert!(ask(&mut stream, "route add").contains("-32700"));
+        assert!(ask(&mut stream, "\u{0}\u{1}{{{").contains("-32700"));
+        assert!(ask(&mut stream, &"[".repeat(100_000)).contains("\"error\""));
+        // What went wrong before has changed nothing.
+        assert!(ask(&mut stream, COUNT).ends_with("\"result\":3}\n"));
+        running.stop();
+    }
+
+    #[test]
+    fn lines_come_in_pieces_and_several_at_once() {
+        let running = Running::new();
+        let mut stream = running.connect();
+        for byte in format!("{COUNT}\r\n").bytes() {
+            stream.write_all(&[byte]).expect("it reads");
+        }
+        assert!(answer(&stream).ends_with("\"result\":1}\n"));
+        let silent = r#"{"jsonrpc":"2.0","method":"count"}"#;
+        stream.write_all(format!("{silent}\n\n{silent}\n{COUNT}\n").as_bytes()).expect("it reads");
+        assert!(answer(&stream).ends_with("\"result\":4}\n"), "notifications are done and not answered");
+        running.stop();
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_ends_the_connection_with_an_answer() {
+        let running = Running::new();
+        let mut stream = running.connect();
+        // It may stop reading before we have written all.
+        let _ = stream.write_all(&vec![b'x'; MAX_LINE + CHUNK]);
+        assert!(answer(&stream).contains("a line has at most 1048576 bytes"));
+        let mut rest = Vec::new();
+        let _ = (&stream).read_to_end(&mut rest);
+        assert_eq!(rest, b"");
+        assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
+        running.stop();
+    }
+
+    #[test]
+    fn a_thousand_silent_clients_keep_nobody_out() {
+        let running = Running::new();
+        let mut talker = running.connect();
+        assert!(ask(&mut talker, COUNT).contains("result"));
+        let silent: Vec<_> = (0..600).map(|_| running.connect()).collect();
+        let half: Vec<_> = (0..50)
+            .map(|_| {
+                let mut stream = running.connect();
+                stream.write_all(b"{\"jsonrpc\":").expect("it reads");
+                stream
+            })
+            .collect();
+        assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
+        drop((silent, half));
+        assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
+        running.stop();
+    }
+
+    #[test]
+    fn who_does_not_take_its_replies_waits_alone() {
+        let running = Running::new();
+        let mut greedy = running.connect();
+        greedy.set_nonblocking(true).expect("a socket");
+        let long = r#"{"jsonrpc":"2.0","id":1,"method":"long"}"#;
+        let mut sent = 0;
+        for _ in 0..1000 {
+            match greedy.write(format!("{long}\n").as_bytes()) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
+        // It gets all of them in the end.
+        greedy.set_nonblocking(false).expect("a socket");
+        let replies = sent / (long.len() + 1);
+        let mut reader = BufReader::new(&greedy);
+        for _ in 0..replies {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a reply");
+            assert!(line.len() > 1 << 19);
+        }
+        running.stop();
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
+        let running = Running::new();
+        let error = Server::bind(&running.path).err().expect("somebody answers there");
+        assert!(error.to_string().contains("an engine answers there already"), "{error}");
+        let mode = std::fs::metadata(&running.path).expect("a socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("left-over");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+        drop(Server::bind(&path).expect("nobody answers there"));
+        assert!(!path.exists(), "a server takes its socket away");
+        std::fs::write(&path, "precious").expect("a file");
+        let error = Server::bind(&path).err().expect("a file is in the way");
+        assert!(error.to_string().contains("no socket"), "{error}");
+        running.stop();
+    }
+
+    #[test]
+    fn commands_of_other_threads_are_done_in_order() {
+        let running = Running::new();
+        running.remote.post(Command::Reload("a.toml".into()));
+        running.remote.post(Command::Reload("b.toml".into()));
+        assert_eq!(running.stop().reloaded, [PathBuf::from("a.toml"), "b.toml".into()]);
+    }
+}

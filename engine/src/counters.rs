@@ -1,0 +1,324 @@
+//! One worker's counters: a flat row of words that only this worker writes and anybody may read at any time.
+//!
+//! The control thread can also ask for a snapshot, which the worker takes between two loops: in it the books balance to the packet even
+//! while traffic flows.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where in the row each kind of counter begins; the same for all workers.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    nodes: Vec<NodeCounters>,
+    reasons: usize,
+    interfaces: usize,
+    len: usize,
+}
+
+/// Where a node's counters stand.
+#[derive(Clone, Debug)]
+pub struct NodeCounters {
+    /// Times the node ran.
+    pub calls: usize,
+    /// Packets it was given.
+    pub packets: usize,
+    /// TSC cycles of the calls that were timed.
+    pub cycles: usize,
+    /// Packets of the calls that were timed.
+    pub timed: usize,
+    /// Packets that took each of its edges, in the order of the edges.
+    pub edges: Range<usize>,
+}
+
+/// What a worker counts beside its nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Total {
+    /// Packets received from its queues.
+    Received,
+    /// Packets injected by the control plane.
+    Injected,
+    /// Packets that other workers handed over for a port that this one owns.
+    TakenOver,
+    /// Loops.
+    Loops,
+    /// Loops in which there was nothing to do.
+    Idle,
+    /// Cycles of the loops in which there was something to do.
+    BusyCycles,
+    /// Receive bursts that brought something.
+    Bursts,
+}
+
+const TOTALS: usize = 7;
+
+/// What is counted for each L3 interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum PerInterface {
+    /// Packets received on it.
+    RxPackets,
+    /// Bytes of those, from the Ethernet header on, without FCS.
+    RxBytes,
+    /// Packets transmitted on it.
+    TxPackets,
+    /// Bytes of those.
+    TxBytes,
+    /// Packets that were to be transmitted on it and were dropped.
+    TxDropped,
+}
+
+const PER_INTERFACE: usize = 5;
+
+/// What is counted for each reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum PerReason {
+    /// Packets punted for it: this is their verdict.
+    Packets,
+    /// Bytes of those, as received.
+    Bytes,
+    /// Packets copied for it and sent on: their verdict is another.
+    Copies,
+    /// Bytes of those.
+    CopiedBytes,
+}
+
+const PER_REASON: usize = 4;
+
+impl Layout {
+    /// Room for nodes with so many edges each, so many reasons (ids from 1) and so many interfaces (indices from 1).
+    pub fn new(edges: impl IntoIterator<Item = usize>, reasons: usize, interfaces: usize) -> Layout {
+        let mut len = TOTALS;
+        let mut take = |count: usize| {
+            len += count;
+            len - count
+        };
+        let nodes = edges
+            .into_iter()
+            .map(|edges| {
+                let calls = take(4 + edges);
+                NodeCounters {
+                    calls,
+                    packets: calls + 1,
+                    cycles: calls + 2,
+                    timed: calls + 3,
+                    edges: calls + 4..calls + 4 + edges,
+                }
+            })
+            .collect();
+        let reasons = take((reasons + 1) * PER_REASON);
+        let interfaces = take((interfaces + 1) * PER_INTERFACE);
+        Layout { nodes, reasons, interfaces, len }
+    }
+
+    /// The counters of the node at `index`.
+    pub fn node(&self, index: usize) -> &NodeCounters {
+        &self.nodes[index]
+    }
+
+    /// Where a total stands.
+    #[inline(always)]
+    pub fn total(total: Total) -> usize {
+        total as usize
+    }
+
+    /// Where a counter of the reason `id` stands.
+    #[inline(always)]
+    pub fn reason(&self, id: u32, what: PerReason) -> usize {
+        self.reasons + id as usize * PER_REASON + what as usize
+    }
+
+    /// Where a counter of the interface `index` stands.
+    #[inline(always)]
+    pub fn interface(&self, index: u32, what: PerInterface) -> usize {
+        self.interfaces + index as usize * PER_INTERFACE + what as usize
+    }
+}
+
+/// One worker's row.
+pub struct Counters {
+    /// Where everything stands in it.
+    pub layout: Arc<Layout>,
+    row: Box<[AtomicU64]>,
+    snapshot: Box<[AtomicU64]>,
+    wanted: AtomicU64,
+    taken: AtomicU64,
+}
+
+impl Counters {
+    /// A row of zeros.
+    pub fn new(layout: Arc<Layout>) -> Counters {
+        let zeros = || (0..layout.len).map(|_| AtomicU64::new(0)).collect();
+        Counters {
+            row: zeros(),
+            snapshot: zeros(),
+            wanted: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            layout,
+        }
+    }
+
+    /// Adds to a counter. Only the worker that owns the row calls this: a load and a store, no locked instruction.
+    #[inline(always)]
+    pub fn add(&self, index: usize, n: u64) {
+        if let Some(counter) = self.row.get(index) {
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        }
+    }
+
+    /// Adds to a total.
+    #[inline(always)]
+    pub fn add_total(&self, total: Total, n: u64) {
+        self.add(total as usize, n);
+    }
+
+    /// Adds to a counter of an interface.
+    #[inline(always)]
+    pub fn add_interface(&self, index: u32, what: PerInterface, n: u64) {
+        self.add(self.layout.interface(index, what), n);
+    }
+
+    /// Takes back what was added to a counter of an interface.
+    pub fn take_interface(&self, index: u32, what: PerInterface, n: u64) {
+        self.add(self.layout.interface(index, what), n.wrapping_neg());
+    }
+
+    /// Adds to a counter of a reason.
+    #[inline(always)]
+    pub fn add_reason(&self, id: u32, what: PerReason, n: u64) {
+        self.add(self.layout.reason(id, what), n);
+    }
+
+    /// A counter as it is now.
+    pub fn read(&self, index: usize) -> u64 {
+        self.row.get(index).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// For the worker, between two loops: takes the snapshot that somebody waits for, if any.
+    #[inline(always)]
+    pub fn snapshot_if_wanted(&self) {
+        let wanted = self.wanted.load(Ordering::Acquire);
+        if wanted != self.taken.load(Ordering::Relaxed) {
+            self.take_snapshot(wanted);
+        }
+    }
+
+    #[cold]
+    fn take_snapshot(&self, wanted: u64) {
+        for (copy, counter) in self.snapshot.iter().zip(&self.row) {
+            copy.store(counter.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.taken.store(wanted, Ordering::Release);
+    }
+
+    /// Asks for a snapshot; [`snapshot`](Counters::snapshot) waits for it.
+    pub fn want_snapshot(&self) -> u64 {
+        self.wanted.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The snapshot numbered `wanted`, or the row as it is now where no worker takes one within `patience` (it is not running).
+    pub fn snapshot(&self, wanted: u64, patience: Duration) -> Vec<u64> {
+        let start = Instant::now();
+        while self.taken.load(Ordering::Acquire) < wanted {
+            if start.elapsed() > patience {
+                return self.row.iter().map(|counter| counter.load(Ordering::Relaxed)).collect();
+            }
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        self.snapshot.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
+    }
+}
+
+/// Packets and bytes of one interface, added to its counters when a packet of another one comes.
+pub struct Tally {
+    counted: [PerInterface; 2],
+    interface: u32,
+    packets: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    /// Counts packets as received.
+    pub fn received() -> Tally {
+        Tally {
+            counted: [PerInterface::RxPackets, PerInterface::RxBytes],
+            interface: 0,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Counts packets as transmitted.
+    pub fn transmitted() -> Tally {
+        Tally {
+            counted: [PerInterface::TxPackets, PerInterface::TxBytes],
+            interface: 0,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    /// One more packet of `interface`. Returns whether that is another interface than before.
+    #[inline(always)]
+    pub fn add(&mut self, counters: &Counters, interface: u32, bytes: u32) -> bool {
+        let another = interface != self.interface;
+        if another {
+            self.turn_to(counters, interface);
+        }
+        self.packets += 1;
+        self.bytes += bytes as u64;
+        another
+    }
+
+    #[cold]
+    fn turn_to(&mut self, counters: &Counters, interface: u32) {
+        self.flush(counters);
+        self.interface = interface;
+    }
+
+    /// Adds what has gathered to the counters.
+    pub fn flush(&mut self, counters: &Counters) {
+        if self.packets > 0 {
+            let [packets, bytes] = self.counted;
+            counters.add_interface(self.interface, packets, self.packets);
+            counters.add_interface(self.interface, bytes, self.bytes);
+            (self.packets, self.bytes) = (0, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_counters_share_a_word() {
+        let layout = Layout::new([3, 1], 2, 2);
+        let mut all: Vec<usize> = (0..TOTALS).collect();
+        for node in 0..2 {
+            let node = layout.node(node);
+            all.extend([node.calls, node.packets, node.cycles, node.timed]);
+            all.extend(node.edges.clone());
+        }
+        for id in 0..=2 {
+            all.extend((0..PER_REASON).map(|what| layout.reason(id, PerReason::Packets) + what));
+            all.extend((0..PER_INTERFACE).map(|what| layout.interface(id, PerInterface::RxPackets) + what));
+        }
+        all.sort();
+        assert_eq!(all, (0..layout.len).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_snapshot_is_the_row_at_one_moment() {
+        let counters = Counters::new(Arc::new(Layout::new([1], 1, 1)));
+        counters.add_total(Total::Received, 5);
+        let wanted = counters.want_snapshot();
+        counters.snapshot_if_wanted();
+        counters.add_total(Total::Received, 1);
+        assert_eq!(counters.snapshot(wanted, Duration::from_secs(9))[Total::Received as usize], 5);
+        assert_eq!(counters.read(Total::Received as usize), 6);
+    }
+}

@@ -1,0 +1,234 @@
+//! The engine put together: ports, pools, tables, one worker for each forwarding lcore, and the control plane that drives them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dpdk_sys::{ANY_SOCKET, Eal, Fib4Writer, Fib6Writer, Pool, Port};
+
+use crate::args::IdlePolicy;
+use crate::config::{Config, Link};
+use crate::control::{Control, Parts, PoolHandle, PortHandle, Refused, WorkerHandle};
+use crate::counters::Counters;
+use crate::graph::{Graph, Miswired, Plan};
+use crate::nodes;
+use crate::nodes::transmit::Transmit;
+use crate::ports::{Ready, Spread, spread};
+use crate::quiescent::Domain;
+use crate::run::{Idle, Input, Worker};
+use crate::tables::{HOP_NO_ROUTE, Lpm4, Lpm6, Tables};
+
+/// L3 interfaces that there can be beside those that the configuration names.
+const SPARE_INTERFACES: usize = 256;
+/// The MTU of an interface that says nothing about it.
+const DEFAULT_MTU: u16 = 1500;
+/// Mbufs that an lcore keeps at hand: at least twice the largest burst.
+const POOL_CACHE: u32 = 512;
+
+/// What can go wrong at start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// DPDK refused something.
+    #[error(transparent)]
+    Dpdk(#[from] dpdk_sys::Error),
+    /// The graph is wired wrongly.
+    #[error(transparent)]
+    Graph(#[from] Miswired),
+    /// The configuration names a port that is not there.
+    #[error("interface {interface}: there is no port {port}; there are: {there}")]
+    NoPort {
+        /// The interface.
+        interface: String,
+        /// The port it names.
+        port: String,
+        /// The ports there are.
+        there: String,
+    },
+    /// There are no ports.
+    #[error(
+        "there is no port to forward between: bind a NIC to a DPDK driver, or make a virtual one with --vdev"
+    )]
+    NoPorts,
+    /// The control plane refused the configuration.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// An engine that is set up, and whose workers are not running.
+pub struct Engine {
+    /// What drives it.
+    pub control: Control,
+    /// One for each forwarding lcore, with its number.
+    pub workers: Vec<(u32, Worker)>,
+}
+
+impl Engine {
+    /// Puts an engine together of every port that the EAL has, and starts the ports.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Ports that were set up stay so; the process is to end.
+    pub fn new(eal: &Eal, config: &Config, burst: u16, idle: IdlePolicy) -> Result<Engine, StartError> {
+        let lcores = match eal.worker_lcores() {
+            lcores if lcores.is_empty() => vec![eal.main_lcore()],
+            lcores => lcores,
+        };
+        let ports = Port::all(eal)?;
+        let names = interface_names(config, &ports)?;
+        let pools = pools(eal, config, &lcores, &ports)?;
+        let mut ready = Vec::new();
+        for (at, port) in ports.into_iter().enumerate() {
+            let pool = pool_for(&pools, port.info()?.socket).ok_or(StartError::NoPorts)?;
+            let mtu = mtu(config, &port);
+            ready.push(Ready::new(port, at as u32 + 1, mtu, lcores.len(), pool)?);
+        }
+        let idle = match idle {
+            IdlePolicy::Spin => Idle::Spin,
+            IdlePolicy::Nap => Idle::Nap,
+            IdlePolicy::Auto if ready.iter().any(|ready| ready.info.is_virtual) => Idle::Nap,
+            IdlePolicy::Auto => Idle::Spin,
+        };
+        let max_interfaces = names.len() + config.interfaces.len() + SPARE_INTERFACES;
+        let plan = Plan::new(&nodes::all(Transmit::new(Vec::new(), 1)), max_interfaces)?;
+        let (tables, fib4, fib6) = tables(config, max_interfaces, &ready, &plan)?;
+        let domain = Domain::new(lcores.len());
+
+        let Spread { shares, ports, ring_capacity } = spread(ready, lcores.len());
+        let mut workers = Vec::new();
+        let mut handles = Vec::new();
+        for (at, (share, &lcore)) in shares.into_iter().zip(&lcores).enumerate() {
+            let stages = nodes::all(Transmit::new(share.ways, burst as usize));
+            let counters = Arc::new(Counters::new(plan.layout.clone()));
+            let queues = share.inputs.iter().map(Input::name).collect();
+            handles.push(WorkerHandle { lcore, queues, counters: counters.clone() });
+            let worker = Worker::new(
+                Graph::new(stages, &plan, burst as usize),
+                share.inputs,
+                share.handed,
+                tables.clone(),
+                domain.reader(at),
+                counters,
+                idle,
+            );
+            workers.push((lcore, worker));
+        }
+        let mut ports: Vec<PortHandle> = ports
+            .into_iter()
+            .zip(names)
+            .map(|((port, index), interface)| PortHandle { port, interface, index })
+            .collect();
+        for handle in &mut ports {
+            handle.port.start()?;
+        }
+        let idle = |pool: Pool| PoolHandle { idle: pool.in_use(), pool };
+        let parts = Parts {
+            tables,
+            domain,
+            fib4,
+            fib6,
+            sizes: config.tables,
+            ports,
+            workers: handles,
+            plan,
+            pools: pools.into_values().map(idle).collect(),
+            max_interfaces: max_interfaces as u32,
+            ring_capacity: ring_capacity as u64,
+        };
+        let control = Control::new(parts, config)?;
+        Ok(Engine { control, workers })
+    }
+
+    /// Runs the workers on their lcores until `stop` is set, and returns when all have left. The control plane is yours meanwhile.
+    ///
+    /// # Errors
+    /// If an lcore is busy with something else.
+    pub fn run(workers: Vec<(u32, Worker)>, eal: &Eal, stop: &Arc<AtomicBool>) -> dpdk_sys::Result<()> {
+        let mut here = None;
+        let mut launched = Vec::new();
+        for (lcore, mut worker) in workers {
+            if lcore == eal.main_lcore() {
+                here = Some(worker);
+                continue;
+            }
+            let until = stop.clone();
+            if let Err(error) = eal.launch(lcore, move || worker.run(&until)) {
+                stop.store(true, Ordering::Relaxed);
+                launched.into_iter().for_each(|lcore| eal.wait(lcore));
+                return Err(error);
+            }
+            launched.push(lcore);
+        }
+        if let Some(mut worker) = here {
+            worker.run(stop);
+        }
+        launched.into_iter().for_each(|lcore| eal.wait(lcore));
+        Ok(())
+    }
+}
+
+/// Tables as large as the configuration wants them, and the writers of their FIBs.
+fn tables(
+    config: &Config,
+    interfaces: usize,
+    ready: &[Ready],
+    plan: &Plan,
+) -> Result<(Arc<Tables>, Fib4Writer, Fib6Writer), StartError> {
+    let ports = ready.iter().map(|ready| ready.port.id() as usize + 1).max().ok_or(StartError::NoPorts)?;
+    let sizes = &config.tables;
+    let (size4, size6) = (sizes.fib4(), sizes.fib6());
+    let (fib4, writer4) = dpdk_sys::fib4("puntd4", size4.routes, size4.groups, HOP_NO_ROUTE, ANY_SOCKET)?;
+    let (fib6, writer6) = dpdk_sys::fib6("puntd6", size6.routes, size6.groups, HOP_NO_ROUTE, ANY_SOCKET)?;
+    let hops = sizes.hops(interfaces as u32) as usize;
+    let tables = Tables::new(interfaces, ports, hops, Lpm4::Dpdk(fib4), Lpm6::Dpdk(fib6));
+    nodes::local::listen(&tables.local, &plan.registry);
+    Ok((Arc::new(tables), writer4, writer6))
+}
+
+/// The name of each port's own interface: the configuration's, or the EAL's name of the port.
+fn interface_names(config: &Config, ports: &[Port]) -> Result<Vec<String>, StartError> {
+    for interface in &config.interfaces {
+        let Link::Port(port) = &interface.link else { continue };
+        if !ports.iter().any(|there| there.name() == port) {
+            let there: Vec<&str> = ports.iter().map(Port::name).collect();
+            return Err(StartError::NoPort {
+                interface: interface.name.clone(),
+                port: port.clone(),
+                there: there.join(", "),
+            });
+        }
+    }
+    let name = |port: &Port| {
+        config.interface_of(port.name()).map_or(port.name(), |interface| &interface.name).to_owned()
+    };
+    Ok(ports.iter().map(name).collect())
+}
+
+/// The MTU that the configuration wants of the port's own interface.
+fn mtu(config: &Config, port: &Port) -> u16 {
+    config.interface_of(port.name()).and_then(|interface| interface.mtu).unwrap_or(DEFAULT_MTU)
+}
+
+/// A pool for each NUMA node that has a port or a worker.
+fn pools(
+    eal: &Eal,
+    config: &Config,
+    lcores: &[u32],
+    ports: &[Port],
+) -> Result<BTreeMap<i32, Pool>, StartError> {
+    let mut nodes: BTreeSet<i32> = lcores.iter().map(|&lcore| eal.socket_of(lcore)).collect();
+    for port in ports {
+        nodes.insert(port.info()?.socket);
+    }
+    nodes.remove(&ANY_SOCKET);
+    if nodes.is_empty() {
+        nodes.insert(0);
+    }
+    let (count, room) = (config.tables.packets, config.tables.data_room());
+    let cache = POOL_CACHE.min(count / 2);
+    let pool = |node| Ok((node, Pool::new(&format!("packets{node}"), count, cache, room, node)?));
+    nodes.into_iter().map(pool).collect()
+}
+
+/// The pool for a port on this NUMA node.
+fn pool_for(pools: &BTreeMap<i32, Pool>, node: i32) -> Option<&Pool> {
+    pools.get(&node).or_else(|| pools.values().next())
+}

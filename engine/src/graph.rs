@@ -1,0 +1,392 @@
+//! The graph of one worker: its nodes in the order packets meet them, and the loop that runs frames through them.
+//!
+//! Each node has one input frame. A loop begins with a burst in the frame of a first node and runs, by a bitmask of nodes that have
+//! something to do, every node at most once, for the nodes stand in topological order. A frame whose packets all take one edge changes
+//! owner whole; otherwise those that leave the common way are taken out of it first.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use dpdk_sys::Tag;
+use punt::reason::Registry;
+
+use crate::counters::{Layout, PerReason};
+use crate::node::{Context, Edge, Stage, To};
+use crate::packet::Packet;
+
+/// Times every so many loops: two clock reads for each node would cost 4 cycles a packet.
+const TIMED_LOOP: u64 = 256;
+
+/// One worker's instance of the graph.
+pub struct Graph {
+    stages: Vec<Slot>,
+    /// Which stages have packets in their frame, the first in the lowest bit.
+    pending: u64,
+    /// The edge of each packet of the frame at hand.
+    next: Box<[u8]>,
+    /// What leaves the graph without being sent: freed in bulk.
+    freed: Vec<dpdk_sys::Packet>,
+    burst: usize,
+    loops: u64,
+}
+
+struct Slot {
+    name: &'static str,
+    stage: Box<dyn Stage>,
+    frame: Vec<Packet>,
+    targets: Box<[Target]>,
+    /// The first of this node's counters: calls, packets, cycles, timed; its edges follow.
+    calls: usize,
+    first_edge: usize,
+}
+
+/// Where an edge leads, with names resolved.
+#[derive(Clone, Copy)]
+enum Target {
+    Stage(u8),
+    Punt(u32),
+    PuntElse(u32, u8),
+    Chosen,
+    Drop,
+    /// The stage has taken the packets out of the frame and counted them; nobody else takes such an edge.
+    Gone,
+}
+
+/// What is wrong with a graph, all of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the graph is wired wrongly: {}", .0.join("; "))]
+pub struct Miswired(Vec<String>);
+
+/// The nodes of a graph before it is wired, the first being where packets come in.
+pub type Stages = Vec<Box<dyn Stage>>;
+
+/// What a graph can do, independent of any worker: for statistics, the list of reasons and the drawing.
+#[derive(Clone)]
+pub struct Plan {
+    /// Nodes in the order packets meet them, each with its edges.
+    pub nodes: Vec<(&'static str, &'static [Edge])>,
+    /// Every reason that a node can punt for.
+    pub registry: Arc<Registry>,
+    /// Where each counter stands in a worker's row.
+    pub layout: Arc<Layout>,
+}
+
+impl Plan {
+    /// Orders and checks `stages`. `interfaces` is how many L3 interfaces there may be.
+    ///
+    /// # Errors
+    /// Lists everything that is wrong: edges to nodes that are not there, two nodes or reasons of one name, nodes that nobody reaches,
+    /// a circle.
+    pub fn new(stages: &Stages, interfaces: usize) -> Result<Plan, Miswired> {
+        let mut wrong = Vec::new();
+        let order = topological(stages, &mut wrong);
+        let reasons = stages.iter().flat_map(|stage| {
+            let named = stage.edges().iter().filter_map(|edge| match edge.to {
+                To::Punt(reason) | To::PuntElse(reason, _) => Some(reason),
+                _ => None,
+            });
+            named.chain(stage.reasons().iter().copied()).map(|reason| (reason, stage.name()))
+        });
+        let registry = match Registry::new(reasons.collect::<Vec<_>>()) {
+            Ok(registry) => Some(registry),
+            Err(duplicates) => {
+                wrong.push(duplicates.to_string());
+                None
+            }
+        };
+        let (Some(registry), true) = (registry, wrong.is_empty()) else { return Err(Miswired(wrong)) };
+        let nodes: Vec<_> = order.iter().map(|&at| (stages[at].name(), stages[at].edges())).collect();
+        let layout = Layout::new(nodes.iter().map(|(_, edges)| edges.len()), registry.len(), interfaces);
+        Ok(Plan { nodes, registry: Arc::new(registry), layout: Arc::new(layout) })
+    }
+
+    /// The index of the node called `name`.
+    pub fn node(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|(node, _)| *node == name)
+    }
+}
+
+/// The order in which a packet can meet the stages, or everything that is wrong with them.
+fn topological(stages: &Stages, wrong: &mut Vec<String>) -> Vec<usize> {
+    let mut index = HashMap::new();
+    for (at, stage) in stages.iter().enumerate() {
+        if index.insert(stage.name(), at).is_some() {
+            wrong.push(format!("two nodes are called {}", stage.name()));
+        }
+    }
+    if stages.len() > 64 {
+        wrong.push(format!("{} nodes, and a graph holds 64", stages.len()));
+    }
+    let mut order = Vec::new();
+    let mut state = vec![Visit::New; stages.len()];
+    if !stages.is_empty() {
+        visit(0, stages, &index, &mut state, &mut order, wrong);
+    }
+    for (at, stage) in stages.iter().enumerate() {
+        if state[at] == Visit::New {
+            wrong.push(format!("no edge leads to {}", stage.name()));
+        }
+    }
+    order.reverse();
+    order
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Visit {
+    New,
+    Open,
+    Done,
+}
+
+fn visit(
+    at: usize,
+    stages: &Stages,
+    index: &HashMap<&str, usize>,
+    state: &mut [Visit],
+    order: &mut Vec<usize>,
+    wrong: &mut Vec<String>,
+) {
+    state[at] = Visit::Open;
+    for edge in stages[at].edges() {
+        let (To::Node(name) | To::PuntElse(_, name)) = edge.to else { continue };
+        match index.get(name) {
+            None => wrong.push(format!("{} leads to {name}, which is not in the graph", stages[at].name())),
+            Some(&to) => match state[to] {
+                Visit::New => visit(to, stages, index, state, order, wrong),
+                Visit::Open => wrong.push(format!("a packet can come from {name} back to it")),
+                Visit::Done => {}
+            },
+        }
+    }
+    state[at] = Visit::Done;
+    order.push(at);
+}
+
+impl Graph {
+    /// Wires `stages` as `plan` (made of the same stages) has ordered them, for bursts of up to `burst` packets.
+    ///
+    /// # Panics
+    /// If the plan was made of other stages.
+    pub fn new(mut stages: Stages, plan: &Plan, burst: usize) -> Graph {
+        let resolve = |edge: &Edge| match edge.to {
+            To::Node(name) => Target::Stage(plan.node(name).expect("the plan has every node") as u8),
+            To::Punt(reason) => Target::Punt(plan.registry.id_of(reason)),
+            To::PuntElse(reason, name) => Target::PuntElse(
+                plan.registry.id_of(reason),
+                plan.node(name).expect("the plan has every node") as u8,
+            ),
+            To::Chosen => Target::Chosen,
+            To::Drop(_) => Target::Drop,
+            To::Sent | To::Handed => Target::Gone,
+        };
+        stages.sort_by_key(|stage| plan.node(stage.name()));
+        let stages = stages
+            .into_iter()
+            .enumerate()
+            .map(|(at, stage)| Slot {
+                name: stage.name(),
+                targets: stage.edges().iter().map(resolve).collect(),
+                stage,
+                frame: Vec::with_capacity(burst),
+                calls: plan.layout.node(at).calls,
+                first_edge: plan.layout.node(at).edges.start,
+            })
+            .collect();
+        Graph {
+            stages,
+            pending: 0,
+            next: vec![0; burst].into(),
+            freed: Vec::with_capacity(burst),
+            burst,
+            loops: 0,
+        }
+    }
+
+    /// The index of the stage called `name`.
+    pub fn stage(&self, name: &str) -> Option<usize> {
+        self.stages.iter().position(|slot| slot.name == name)
+    }
+
+    /// The frame of the stage at `at`, to be filled with up to a burst before [`run`](Graph::run).
+    #[inline(always)]
+    pub fn frame(&mut self, at: usize) -> &mut Vec<Packet> {
+        self.pending |= 1 << at;
+        &mut self.stages[at].frame
+    }
+
+    /// Runs until every packet has its verdict. The frames hold no more than a burst together.
+    #[inline]
+    pub fn run(&mut self, context: &Context) {
+        self.loops += 1;
+        let timed = self.loops.is_multiple_of(TIMED_LOOP);
+        while self.pending != 0 {
+            let at = self.pending.trailing_zeros() as usize;
+            self.pending &= self.pending - 1;
+            if timed {
+                self.run_timed(at, context);
+            } else {
+                self.run_stage(at, context);
+            }
+        }
+        if !self.freed.is_empty() {
+            dpdk_sys::free_bulk(&mut self.freed);
+        }
+    }
+
+    #[cold]
+    fn run_timed(&mut self, at: usize, context: &Context) {
+        let before = dpdk_sys::tsc();
+        let packets = self.run_stage(at, context);
+        let calls = self.stages[at].calls;
+        context.counters.add(calls + 2, dpdk_sys::tsc() - before);
+        context.counters.add(calls + 3, packets as u64);
+    }
+
+    /// Runs one stage over its frame and sends each packet along its edge.
+    #[inline(always)]
+    fn run_stage(&mut self, at: usize, context: &Context) -> usize {
+        let Graph { stages, next, .. } = self;
+        let slot = &mut stages[at];
+        let mut frame = std::mem::take(&mut slot.frame);
+        let given = frame.len().min(next.len());
+        if given == 0 {
+            slot.frame = frame;
+            return 0;
+        }
+        context.counters.add(slot.calls, 1);
+        context.counters.add(slot.calls + 1, given as u64);
+        crate::panic::entering(slot.name);
+        slot.stage.run(context, &mut frame, &mut next[..given], slot.first_edge);
+        if !frame.is_empty() {
+            self.dispatch(at, context, &mut frame);
+        }
+        self.stages[at].frame = frame;
+        given
+    }
+
+    /// Sends the packets of `frame` along their edges out of the stage at `at`.
+    #[inline(always)]
+    fn dispatch(&mut self, at: usize, context: &Context, frame: &mut Vec<Packet>) {
+        let len = frame.len().min(self.next.len());
+        let common = self.next[0];
+        let different = self.next[..len].iter().fold(0, |different, &edge| different | (edge ^ common));
+        if different != 0 {
+            self.take_exceptions(at, context, frame, common);
+        }
+        let slot = &self.stages[at];
+        context.counters.add(slot.first_edge + common as usize, frame.len() as u64);
+        match slot.targets.get(common as usize).copied().unwrap_or(Target::Drop) {
+            Target::Stage(to) if self.stages[to as usize].frame.is_empty() => {
+                std::mem::swap(frame, &mut self.stages[to as usize].frame);
+                self.pending |= 1 << to;
+            }
+            target => frame.drain(..).for_each(|packet| self.follow(target, context, packet)),
+        }
+    }
+
+    /// Takes those that do not take the edge `common` out of the frame, and sends each along its own.
+    fn take_exceptions(&mut self, at: usize, context: &Context, frame: &mut Vec<Packet>, common: u8) {
+        let next = std::mem::take(&mut self.next);
+        let mut edges = next.iter().copied();
+        let edge = Cell::new(common);
+        let exceptions = frame.extract_if(.., |_| {
+            edge.set(edges.next().unwrap_or(common));
+            edge.get() != common
+        });
+        for packet in exceptions {
+            let slot = &self.stages[at];
+            context.counters.add(slot.first_edge + edge.get() as usize, 1);
+            let target = slot.targets.get(edge.get() as usize).copied().unwrap_or(Target::Drop);
+            self.follow(target, context, packet);
+        }
+        self.next = next;
+    }
+
+    /// Sends one packet along one edge, which has been counted.
+    #[inline(always)]
+    fn follow(&mut self, target: Target, context: &Context, packet: Packet) {
+        match target {
+            Target::Stage(to) => {
+                self.stages[to as usize].frame.push(packet);
+                self.pending |= 1 << to;
+            }
+            Target::Punt(reason) => self.punt(reason, context, packet),
+            Target::PuntElse(reason, to) => {
+                let len = packet.mbuf.len() as u64;
+                context.counters.add_reason(reason, PerReason::Copies, 1);
+                context.counters.add_reason(reason, PerReason::CopiedBytes, len);
+                self.follow(Target::Stage(to), context, packet);
+            }
+            Target::Chosen => self.punt(packet.meta.reason, context, packet),
+            Target::Drop | Target::Gone => self.freed.push(packet.mbuf),
+        }
+    }
+
+    /// Tags a packet with its reason and takes it out of the graph: counted under the reason, for nobody can ask for it yet.
+    #[inline(never)]
+    fn punt(&mut self, reason: u32, context: &Context, mut packet: Packet) {
+        let Packet { meta, .. } = packet;
+        let tag = Tag {
+            reason,
+            interface: meta.interface,
+            l3: meta.l3,
+            l4: meta.l4,
+            received: context.now,
+            ..Tag::default()
+        };
+        packet.mbuf.set_tag(tag);
+        context.counters.add_reason(reason, PerReason::Packets, 1);
+        context.counters.add_reason(reason, PerReason::Bytes, packet.mbuf.len() as u64);
+        self.freed.push(packet.mbuf);
+    }
+
+    /// Packets that one frame holds.
+    pub fn burst(&self) -> usize {
+        self.burst
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        for slot in &mut self.stages {
+            slot.frame.drain(..).for_each(|packet| packet.mbuf.free());
+        }
+        dpdk_sys::free_bulk(&mut self.freed);
+    }
+}
+
+impl fmt::Display for Plan {
+    /// The graph in Graphviz' language: `puntd --graph | dot -Tsvg`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "digraph puntd {{\n  rankdir=LR; node [shape=box, fontname=monospace];")?;
+        for (node, edges) in &self.nodes {
+            for edge in *edges {
+                if let To::Node(to) | To::PuntElse(_, to) = edge.to {
+                    writeln!(f, "  \"{node}\" -> \"{to}\" [label=\"{}\"];", edge.name)?;
+                }
+            }
+            let exits = |kind: &str, names: Vec<&str>, f: &mut fmt::Formatter<'_>| match names.len() {
+                0 => Ok(()),
+                _ => writeln!(
+                    f,
+                    "  \"{node}\" -> \"{node} {kind}\"; \"{node} {kind}\" [shape=note, label=\"{kind}\\l{}\\l\"];",
+                    names.join("\\l")
+                ),
+            };
+            let punts = edges.iter().filter_map(|edge| match edge.to {
+                To::Punt(reason) | To::PuntElse(reason, _) => Some(reason.name),
+                To::Chosen => Some("(chosen)"),
+                _ => None,
+            });
+            exits("punt", punts.collect(), f)?;
+            let drops = edges.iter().filter_map(|edge| match edge.to {
+                To::Drop(text) => Some(text),
+                _ => None,
+            });
+            exits("drop", drops.collect(), f)?;
+        }
+        writeln!(f, "}}")
+    }
+}

@@ -1,0 +1,288 @@
+//! `transmit`: to the driver, or to the worker that owns the port's only queue.
+
+use dpdk_sys::{Burst, TxQueue};
+use punt::reason::Reason;
+
+use crate::counters::{PerInterface, Tally};
+use crate::edges;
+use crate::node::{Context, Edge, Edges, Named, Stage};
+use crate::packet::{Meta, Packet};
+
+edges! {
+    /// Where `transmit` sends a packet.
+    pub enum Next {
+        Sent => verdict sent,
+        Handed => verdict handed,
+        Full => drop "transmit queue is full",
+        RingFull => drop "ring to the port's owner is full",
+        NoPort => drop "egress port is not there",
+    }
+}
+
+/// What takes packets from the front of a burst, as many as it has room for: a driver's queue, or whatever a test puts there.
+pub trait Queue: Send + 'static {
+    /// Returns how many it took; the rest stays in the burst, in order.
+    fn send(&mut self, burst: &mut Burst) -> usize;
+}
+
+impl Queue for TxQueue {
+    #[inline(always)]
+    fn send(&mut self, burst: &mut Burst) -> usize {
+        TxQueue::send(self, burst)
+    }
+}
+
+/// How a worker reaches a port.
+pub enum Egress<Q = TxQueue> {
+    /// By a queue of its own.
+    Queue(Q),
+    /// Through the worker that owns the port's queue.
+    Owner(rtrb::Producer<Packet>),
+    /// Not at all.
+    None,
+}
+
+/// Sends packets to the port that the rewrite chose.
+pub struct Transmit<Q = TxQueue> {
+    ports: Vec<Port<Q>>,
+    /// The frame while it is being taken apart.
+    taken: Vec<Packet>,
+    /// The metadata of its packets: the driver takes a prefix of what is for its port, and the rest is dropped with its metadata.
+    metas: Vec<Meta>,
+}
+
+struct Port<Q> {
+    egress: Egress<Q>,
+    burst: Burst,
+    tally: Tally,
+}
+
+impl<Q: Queue> Transmit<Q> {
+    /// With a way to each DPDK port, by its id, for frames of up to `burst` packets.
+    ///
+    /// # Panics
+    /// If there are more than 64 ports.
+    pub fn new(ways: Vec<Egress<Q>>, burst: usize) -> Transmit<Q> {
+        assert!(ways.len() <= 64, "{} ports, and a worker serves 64", ways.len());
+        let port = |egress| Port { egress, burst: Burst::new(burst as u16), tally: Tally::transmitted() };
+        Transmit {
+            ports: ways.into_iter().map(port).collect(),
+            taken: Vec::with_capacity(burst),
+            metas: Vec::with_capacity(burst),
+        }
+    }
+}
+
+impl<Q> Named for Transmit<Q> {
+    const NAME: &'static str = "transmit";
+}
+
+impl<Q: Queue> Stage for Transmit<Q> {
+    fn name(&self) -> &'static str {
+        <Self as Named>::NAME
+    }
+
+    fn edges(&self) -> &'static [Edge] {
+        Next::EDGES
+    }
+
+    fn reasons(&self) -> &'static [&'static Reason] {
+        &[]
+    }
+
+    fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], first_edge: usize) {
+        std::mem::swap(frame, &mut self.taken);
+        self.metas.extend(self.taken.iter().map(|packet| packet.meta));
+        let mut left = Left { context, frame, next, first_edge };
+        // The ports that have something to send, the first in the lowest bit.
+        let mut pending = 0_u64;
+        for (meta, mbuf) in self.metas.iter().zip(self.taken.drain(..).map(|packet| packet.mbuf)) {
+            match self.ports.get_mut(meta.port as usize) {
+                Some(port) if matches!(port.egress, Egress::Queue(_)) => {
+                    pending |= 1 << meta.port;
+                    port.add(mbuf, meta, &mut left);
+                }
+                port => elsewhere(port, Packet { mbuf, meta: *meta }, &mut left),
+            }
+        }
+        while pending != 0 {
+            let at = pending.trailing_zeros() as usize;
+            pending &= pending - 1;
+            let metas = self.metas.iter().filter(|meta| meta.port as usize == at);
+            self.ports[at].send(metas, &mut left);
+        }
+        self.metas.clear();
+    }
+}
+
+/// A packet to a port that has no queue here.
+#[inline(never)]
+fn elsewhere<Q>(port: Option<&mut Port<Q>>, packet: Packet, left: &mut Left) {
+    match port.map(|port| &mut port.egress) {
+        Some(Egress::Owner(ring)) => match ring.push(packet) {
+            Ok(()) => left.count(Next::Handed, 1),
+            Err(rtrb::PushError::Full(packet)) => left.drop(packet, Next::RingFull),
+        },
+        _ => left.drop(packet, Next::NoPort),
+    }
+}
+
+impl<Q: Queue> Port<Q> {
+    /// Adds a packet to the burst, which has room for a whole frame.
+    #[inline(always)]
+    fn add(&mut self, mbuf: dpdk_sys::Packet, meta: &Meta, left: &mut Left) {
+        self.tally.add(left.context.counters, meta.egress, mbuf.len());
+        if let Err(mbuf) = self.burst.push(mbuf) {
+            left.drop_counted(mbuf, *meta);
+        }
+    }
+
+    /// Sends the burst; what the driver does not take is dropped, as l3fwd does: waiting would stop the other ports. `metas` are those of
+    /// the packets in it, in their order.
+    #[inline(always)]
+    fn send<'a>(&mut self, metas: impl Iterator<Item = &'a Meta>, left: &mut Left) {
+        let Egress::Queue(queue) = &mut self.egress else { return };
+        self.tally.flush(left.context.counters);
+        let sent = queue.send(&mut self.burst);
+        left.count(Next::Sent, sent as u64);
+        if !self.burst.is_empty() {
+            for (mbuf, meta) in self.burst.drain().zip(metas.skip(sent)) {
+                left.drop_counted(mbuf, *meta);
+            }
+        }
+    }
+}
+
+/// The frame that is left for the runtime: packets that were not sent, each with its edge.
+struct Left<'a> {
+    context: &'a Context<'a>,
+    frame: &'a mut Vec<Packet>,
+    next: &'a mut [u8],
+    first_edge: usize,
+}
+
+impl Left<'_> {
+    #[cold]
+    fn drop(&mut self, packet: Packet, edge: Next) {
+        self.context.counters.add_interface(packet.meta.egress, PerInterface::TxDropped, 1);
+        if let Some(next) = self.next.get_mut(self.frame.len()) {
+            *next = edge.index();
+        }
+        self.frame.push(packet);
+    }
+
+    /// Drops a packet that is counted as transmitted already.
+    #[cold]
+    fn drop_counted(&mut self, mbuf: dpdk_sys::Packet, meta: Meta) {
+        let counters = self.context.counters;
+        counters.take_interface(meta.egress, PerInterface::TxPackets, 1);
+        counters.take_interface(meta.egress, PerInterface::TxBytes, mbuf.len() as u64);
+        self.drop(Packet { mbuf, meta }, Next::Full);
+    }
+
+    #[inline(always)]
+    fn count(&mut self, edge: Next, packets: u64) {
+        self.context.counters.add(self.first_edge + edge as usize, packets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::PerInterface::{TxBytes, TxDropped, TxPackets};
+    use crate::testing::*;
+
+    /// A packet of one byte, and of so many more, for a port.
+    fn packet(number: u8, len: usize, port: u16) -> Packet {
+        rewritten(dpdk_sys::Packet::from_bytes(&vec![number; len]), port)
+    }
+
+    fn rewritten(mbuf: dpdk_sys::Packet, port: u16) -> Packet {
+        let mut packet = Packet::received(mbuf, LAN);
+        (packet.meta.port, packet.meta.egress) = (port, WAN);
+        packet
+    }
+
+    fn numbers(packets: &[Packet]) -> Vec<u8> {
+        packets.iter().map(|packet| packet.bytes()[0]).collect()
+    }
+
+    fn free(packets: impl IntoIterator<Item = Packet>) {
+        packets.into_iter().for_each(|packet| packet.mbuf.free());
+    }
+
+    #[test]
+    fn a_port_that_is_not_there_takes_nothing() {
+        let mut router = Router::new();
+        let mut frame = vec![packet(0, 60, 0), packet(1, 60, 1), packet(2, 60, u16::MAX)];
+        let row = router.stage(&mut Transmit::new(vec![Egress::<dpdk_sys::TxQueue>::None], 64), &mut frame);
+        assert_eq!((numbers(&frame), row), (vec![0, 1, 2], vec![Next::NoPort as u8; 3]));
+        assert_eq!(router.counters.read(router.counters.layout.interface(WAN, TxDropped)), 3);
+        free(frame);
+    }
+
+    #[test]
+    fn the_owner_of_a_port_gets_its_packets_in_order() {
+        let mut router = Router::new();
+        let (ring, mut owner) = rtrb::RingBuffer::new(4);
+        let mut transmit = Transmit::new(vec![Egress::<dpdk_sys::TxQueue>::None, Egress::Owner(ring)], 64);
+        let mut frame: Vec<_> = (0..7).map(|number| packet(number, 60, (number != 3) as u16)).collect();
+        let row = router.stage(&mut transmit, &mut frame);
+        let (no_port, full) = (Next::NoPort as u8, Next::RingFull as u8);
+        assert_eq!((numbers(&frame), row), (vec![3, 5, 6], vec![no_port, full, full]));
+        assert_eq!(router.taken("transmit", Next::Handed), 4, "the runtime counts the others");
+        let handed: Vec<_> = std::iter::from_fn(|| owner.pop().ok()).collect();
+        assert_eq!(numbers(&handed), [0, 1, 2, 4]);
+        assert!(handed.iter().all(|packet| (packet.meta.port, packet.meta.egress) == (1, WAN)));
+        free(frame);
+        free(handed);
+    }
+
+    /// Two ports of rings, one of them nearly full: what its driver does not take is dropped behind what it took.
+    #[test]
+    fn a_driver_takes_what_it_has_room_for() {
+        let words = "--no-huge -m 64 --no-pci --no-shconf --no-telemetry --iova-mode=va --lcores 0@(0-1) --file-prefix";
+        let mut arguments: Vec<_> = words.split(' ').map(str::to_owned).collect();
+        arguments.push(format!("transmit-{}", std::process::id()));
+        let _eal = dpdk_sys::Eal::init(&arguments).expect("the EAL starts");
+        let pool = dpdk_sys::Pool::new("packets", 511, 0, 2048, -1).expect("a pool");
+        let mut ports = Vec::new();
+        let mut out = Vec::new();
+        let ways = [("narrow", 4), ("wide", 64)].map(|(name, size)| {
+            let [rx, tx] = ["rx", "tx"]
+                .map(|way| dpdk_sys::Ring::new(&format!("{name}-{way}"), size, -1).expect("a ring"));
+            let mut port = dpdk_sys::ring_port(name, &[rx], std::slice::from_ref(&tx)).expect("a port");
+            let config = dpdk_sys::PortConfig { rss: false, ..Default::default() };
+            let (_, mut queues) = port.configure(&config, std::slice::from_ref(&pool)).expect("queues");
+            port.start().expect("a running port");
+            ports.push(port);
+            out.push(tx);
+            Egress::Queue(queues.remove(0))
+        });
+        let mut transmit = Transmit::new(ways.into(), 64);
+        let mut router = Router::new();
+        let mut frame: Vec<_> = (0..10)
+            .map(|number| {
+                let mbuf = pool.alloc_frame(&vec![number; 60 + number as usize]).expect("an mbuf");
+                rewritten(mbuf, (number % 2) as u16)
+            })
+            .collect();
+        let row = router.stage(&mut transmit, &mut frame);
+        // A ring of 4 holds 3.
+        assert_eq!((numbers(&frame), row), (vec![6, 8], vec![Next::Full as u8; 2]));
+        assert_eq!(router.taken("transmit", Next::Sent), 8);
+        let count = |what| router.counters.read(router.counters.layout.interface(WAN, what));
+        assert_eq!((count(TxPackets), count(TxDropped)), (8, 2));
+        assert_eq!(count(TxBytes), 8 * 60 + (2 + 4) + (1 + 3 + 5 + 7 + 9));
+        free(frame);
+        let sent = out.iter().map(|ring| {
+            let mut burst = Burst::new(64);
+            ring.dequeue(&mut burst);
+            let bytes = burst.as_slice().iter().map(|packet| packet.bytes()[0]).collect::<Vec<_>>();
+            burst.clear_freeing();
+            bytes
+        });
+        assert_eq!(sent.collect::<Vec<_>>(), [vec![0, 2, 4], vec![1, 3, 5, 7, 9]]);
+        assert_eq!(pool.in_use(), 0);
+    }
+}

@@ -1,0 +1,109 @@
+//! Ports at start: what each is set up with, and who polls which queue.
+
+use dpdk_sys::{Info, Pool, Port, PortConfig, Result, RxQueue, TxQueue};
+
+use crate::nodes::transmit::Egress;
+use crate::packet::Packet;
+use crate::run::Input;
+
+/// Packets that may wait in all rings between workers together, and in each of them. An owner that the kernel has put to sleep for some
+/// milliseconds costs nothing then.
+const ROOM: usize = 256 << 10;
+const RING_SIZES: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 10;
+
+/// A port that is set up, and not started.
+pub struct Ready {
+    /// The port.
+    pub port: Port,
+    /// What its driver says of it.
+    pub info: Info,
+    /// The index of its own interface.
+    pub interface: u32,
+    rx: Vec<RxQueue>,
+    tx: Vec<TxQueue>,
+}
+
+impl Ready {
+    /// Sets a port up for so many workers. Its own interface has the index `interface` and takes L3 packets of up to `mtu` bytes. Which
+    /// addresses it receives for is the control plane's business.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn new(mut port: Port, interface: u32, mtu: u16, workers: usize, pool: &Pool) -> Result<Ready> {
+        let info = port.info()?;
+        let config = PortConfig {
+            rx_queues: receive_queues(&info, workers),
+            tx_queues: info.max_tx_queues.min(workers as u16).max(1),
+            mtu,
+            allmulticast: true,
+            ..PortConfig::default()
+        };
+        let pools = vec![pool.clone(); config.rx_queues as usize];
+        let (rx, tx) = port.configure(&config, &pools)?;
+        Ok(Ready { port, info, interface, rx, tx })
+    }
+}
+
+/// A queue for each worker where the device spreads flows as it is told. One that does not (a file, a ring, a socket for each queue) has as
+/// many as it was made with, and all are polled, or what is in the others would be lost.
+fn receive_queues(info: &Info, workers: usize) -> u16 {
+    if info.rss != 0 || !info.is_virtual {
+        info.max_rx_queues.min(workers as u16).max(1)
+    } else {
+        info.max_rx_queues.max(1)
+    }
+}
+
+/// What one worker gets of the ports.
+#[derive(Default)]
+pub struct Share {
+    /// Queues it polls.
+    pub inputs: Vec<Input>,
+    /// How it reaches each port, by DPDK's number.
+    pub ways: Vec<Egress>,
+    /// What others hand it for the ports that it sends on for them.
+    pub handed: Vec<rtrb::Consumer<Packet>>,
+}
+
+/// Who got what.
+pub struct Spread {
+    /// Each worker's share.
+    pub shares: Vec<Share>,
+    /// The ports, each with the index of its own interface.
+    pub ports: Vec<(Port, u32)>,
+    /// Packets that all rings between workers hold together.
+    pub ring_capacity: usize,
+}
+
+/// Spreads the ports' queues over `workers`. A port with fewer transmit queues than workers has as many owners; the other workers hand
+/// their packets to one of them.
+pub fn spread(ports: Vec<Ready>, workers: usize) -> Spread {
+    let rings: usize = ports.iter().map(|ready| workers.saturating_sub(ready.tx.len())).sum();
+    let ring = (ROOM / rings.max(1)).clamp(*RING_SIZES.start(), *RING_SIZES.end());
+    let mut shares: Vec<Share> = (0..workers).map(|_| Share::default()).collect();
+    let mut rest = Vec::new();
+    for (at, ready) in ports.into_iter().enumerate() {
+        let id = ready.port.id() as usize;
+        for share in &mut shares {
+            share.ways.resize_with(share.ways.len().max(id + 1), || Egress::None);
+        }
+        for (queue, rx) in ready.rx.into_iter().enumerate() {
+            let input = Input { queue: rx, port: ready.port.name().to_owned(), interface: ready.interface };
+            shares[(at + queue) % workers].inputs.push(input);
+        }
+        let mut owners = Vec::new();
+        for (queue, tx) in ready.tx.into_iter().enumerate().take(workers) {
+            let owner = (at + queue) % workers;
+            shares[owner].ways[id] = Egress::Queue(tx);
+            owners.push(owner);
+        }
+        let others = (0..workers).filter(|worker| !owners.contains(worker)).collect::<Vec<_>>();
+        for (turn, other) in others.into_iter().enumerate() {
+            let (producer, consumer) = rtrb::RingBuffer::new(ring);
+            shares[other].ways[id] = Egress::Owner(producer);
+            shares[owners[turn % owners.len()]].handed.push(consumer);
+        }
+        rest.push((ready.port, ready.interface));
+    }
+    Spread { shares, ports: rest, ring_capacity: rings * ring }
+}

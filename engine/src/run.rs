@@ -1,0 +1,163 @@
+//! The loop of a worker: receive, run the graph, do it again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dpdk_sys::{Burst, RxQueue, tsc};
+
+use crate::counters::{Counters, Total};
+use crate::graph::Graph;
+use crate::node::{Context, Named};
+use crate::nodes::ether::EtherInput;
+use crate::nodes::transmit::Transmit;
+use crate::packet::Packet;
+use crate::quiescent::Reader;
+use crate::tables::Tables;
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Looks again at once: for cores of its own and real NICs.
+    Spin,
+    /// Sleeps for at most [`NAP`] after [`EMPTY_LOOPS`]: for virtual devices and shared cores.
+    Nap,
+}
+
+/// Loops without a packet before a nap.
+pub const EMPTY_LOOPS: u32 = 1000;
+/// The longest nap.
+pub const NAP: Duration = Duration::from_micros(50);
+
+/// A receive queue and the interface of its untagged frames.
+pub struct Input {
+    /// The driver's queue.
+    pub queue: RxQueue,
+    /// The port's name.
+    pub port: String,
+    /// The port's own interface.
+    pub interface: u32,
+}
+
+impl Input {
+    /// `port:queue`, for people.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.port, self.queue.queue())
+    }
+}
+
+/// One lcore's share of the engine. It owns all that it touches but the tables.
+pub struct Worker {
+    inputs: Vec<Input>,
+    /// What other workers have for the ports whose queue is here.
+    handed: Vec<rtrb::Consumer<Packet>>,
+    graph: Graph,
+    first: usize,
+    transmit: usize,
+    received: Burst,
+    tables: Arc<Tables>,
+    reader: Reader,
+    counters: Arc<Counters>,
+    idle: Idle,
+}
+
+impl Worker {
+    /// Puts a worker together.
+    ///
+    /// # Panics
+    /// If the graph lacks `ether-input` or `transmit`.
+    pub fn new(
+        graph: Graph,
+        inputs: Vec<Input>,
+        handed: Vec<rtrb::Consumer<Packet>>,
+        tables: Arc<Tables>,
+        reader: Reader,
+        counters: Arc<Counters>,
+        idle: Idle,
+    ) -> Worker {
+        let stage = |name| graph.stage(name).unwrap_or_else(|| panic!("the graph has no {name}"));
+        Worker {
+            first: stage(<EtherInput as Named>::NAME),
+            transmit: stage(<Transmit as Named>::NAME),
+            received: Burst::new(graph.burst() as u16),
+            inputs,
+            handed,
+            graph,
+            tables,
+            reader,
+            counters,
+            idle,
+        }
+    }
+
+    /// Runs until `stop` is set.
+    pub fn run(&mut self, stop: &AtomicBool) {
+        let mut empty = 0;
+        while !stop.load(Ordering::Relaxed) {
+            match self.turn() {
+                0 => empty += 1,
+                _ => empty = 0,
+            }
+            if empty > EMPTY_LOOPS && self.idle == Idle::Nap {
+                self.rest();
+                std::thread::sleep(NAP);
+            }
+        }
+        self.rest();
+    }
+
+    /// One loop: a burst from every queue and every ring, each run through the graph. Returns how many packets there were.
+    pub fn turn(&mut self) -> usize {
+        let now = tsc();
+        let guard = self.reader.enter();
+        let mut context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now };
+        let mut packets = 0;
+        for input in &mut self.inputs {
+            let count = input.queue.receive(&mut self.received);
+            if count > 0 {
+                context.now = tsc();
+                packets += count;
+                self.counters.add_total(Total::Received, count as u64);
+                self.counters.add_total(Total::Bursts, 1);
+                let interface = input.interface;
+                let frame = self.graph.frame(self.first);
+                frame.extend(self.received.drain().map(|mbuf| Packet::received(mbuf, interface)));
+                self.graph.run(&context);
+            }
+        }
+        for ring in &mut self.handed {
+            let count = ring.slots().min(self.graph.burst());
+            if count > 0 {
+                packets += count;
+                self.counters.add_total(Total::TakenOver, count as u64);
+                if let Ok(chunk) = ring.read_chunk(count) {
+                    self.graph.frame(self.transmit).extend(chunk);
+                }
+                self.graph.run(&context);
+            }
+        }
+        self.counters.add_total(Total::Loops, 1);
+        match packets {
+            0 => self.counters.add_total(Total::Idle, 1),
+            _ => self.counters.add_total(Total::BusyCycles, tsc() - now),
+        }
+        self.counters.snapshot_if_wanted();
+        packets
+    }
+
+    /// Between two loops, when the next may be long in coming: nobody need wait for this worker.
+    pub fn rest(&mut self) {
+        self.reader.offline();
+    }
+}
+
+impl Drop for Worker {
+    /// Frees what other workers handed over and nobody sent.
+    fn drop(&mut self) {
+        for ring in &mut self.handed {
+            while let Ok(packet) = ring.pop() {
+                packet.mbuf.free();
+            }
+        }
+    }
+}

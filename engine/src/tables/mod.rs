@@ -1,0 +1,69 @@
+//! What workers look up: interfaces, hops, the FIBs, and who wants what is addressed to us.
+//!
+//! The arrays are made once, with the sizes of the configuration. What stands in them is replaced while packets flow (see
+//! [`quiescent`](crate::quiescent)); one control thread does that, workers only read.
+
+mod fib;
+mod hop;
+mod interface;
+mod local;
+
+pub use fib::{Lpm4, Lpm6};
+pub use hop::{Adjacency, Ecmp, Hop, MAX_PATHS};
+pub use interface::{Interface, MacAddress, NO_INTERFACE, PortTags, Tpid};
+pub use local::{Listeners, Local, Protocol};
+
+use crate::quiescent::{Guard, Slot};
+
+/// The hop of a lookup that met the table in the middle of a change: never given to a route, so look again.
+pub const HOP_TORN: u32 = 0;
+/// The hop where no route leads: there is none.
+pub const HOP_NO_ROUTE: u32 = 1;
+/// Hops below this one are fixed.
+pub const FIRST_FREE_HOP: u32 = 2;
+
+/// Everything a worker looks up. One VRF, `default`.
+pub struct Tables {
+    /// L3 interfaces by index; 0 is never used.
+    pub interfaces: Box<[Slot<Interface>]>,
+    /// For each DPDK port, which interface a frame with which tags belongs to.
+    pub ports: Box<[Slot<PortTags>]>,
+    /// Where routes lead, by the number in the FIB.
+    pub hops: Box<[Slot<Hop>]>,
+    /// IPv4 longest prefix match; addresses in host byte order.
+    pub fib4: Lpm4,
+    /// IPv6 longest prefix match; addresses in network byte order.
+    pub fib6: Lpm6,
+    /// What is addressed to us.
+    pub local: Local,
+}
+
+impl Tables {
+    /// Empty tables for so many interfaces, ports and hops.
+    pub fn new(interfaces: usize, ports: usize, hops: usize, fib4: Lpm4, fib6: Lpm6) -> Tables {
+        Tables {
+            interfaces: slots(interfaces + 1),
+            ports: slots(ports),
+            hops: slots(hops.max(FIRST_FREE_HOP as usize)),
+            fib4,
+            fib6,
+            local: Local::default(),
+        }
+    }
+
+    /// The interface of this index.
+    #[inline(always)]
+    pub fn interface<'a>(&'a self, index: u32, guard: &'a Guard<'_>) -> Option<&'a Interface> {
+        self.interfaces.get(index as usize)?.get(guard)
+    }
+
+    /// Where the hop numbered `hop` leads; nowhere, if it is not in use.
+    #[inline(always)]
+    pub fn hop<'a>(&'a self, hop: u32, guard: &'a Guard<'_>) -> &'a Hop {
+        self.hops.get(hop as usize).and_then(|slot| slot.get(guard)).unwrap_or(&Hop::NoRoute)
+    }
+}
+
+fn slots<T>(count: usize) -> Box<[Slot<T>]> {
+    (0..count).map(|_| Slot::default()).collect()
+}

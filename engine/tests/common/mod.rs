@@ -1,0 +1,128 @@
+//! An engine in this process, on ports made of rings: a test puts frames in on one side, turns the workers by hand, and takes frames out.
+
+pub mod frames;
+
+use std::collections::BTreeMap;
+
+use dpdk_sys::{ANY_SOCKET, Burst, Eal, Pool, Ring, ring_port};
+use engine::args::IdlePolicy;
+use engine::config::Config;
+use engine::control::{Control, Service};
+use engine::engine::Engine;
+use engine::run::Worker;
+use punt::control::types::InterfaceStats;
+use serde_json::value::RawValue;
+
+/// The engine and both ends of its ports' rings.
+pub struct Rig {
+    pub control: Control,
+    pub workers: Vec<Worker>,
+    /// For each port: what it receives from, what it sends to.
+    ports: Vec<(Ring, Ring)>,
+    pool: Pool,
+    eal: Eal,
+}
+
+impl Rig {
+    /// Starts an EAL with these lcores, one ring port for each name, and an engine with this configuration. Ports are called
+    /// `net_ring_NAME`.
+    pub fn new(lcores: &str, ports: &[&str], config: &str) -> Rig {
+        let prefix = format!("--file-prefix=puntd-test-{}", std::process::id());
+        let args = [
+            "--no-huge",
+            "-m",
+            "352",
+            "--no-pci",
+            "--no-shconf",
+            "--no-telemetry",
+            "--iova-mode=va",
+            "--lcores",
+            lcores,
+            &prefix,
+        ];
+        let eal = Eal::init(&args.map(str::to_owned)).expect("the EAL starts");
+        let rings: Vec<_> = ports
+            .iter()
+            .map(|name| {
+                let ring = |kind| Ring::new(&format!("{kind}_{name}"), 1024, ANY_SOCKET).expect("a ring");
+                let (rx, tx) = (ring("rx"), ring("tx"));
+                ring_port(name, std::slice::from_ref(&rx), std::slice::from_ref(&tx)).expect("a port");
+                (rx, tx)
+            })
+            .collect();
+        let pool = Pool::new("test", 4095, 0, dpdk_sys::DEFAULT_DATA_ROOM, ANY_SOCKET).expect("a pool");
+        let config = Config::parse(config, "test").unwrap_or_else(|errors| panic!("{errors:?}"));
+        let Engine { control, workers } =
+            Engine::new(&eal, &config, 64, IdlePolicy::Spin).expect("the engine starts");
+        let workers = workers.into_iter().map(|(_, worker)| worker).collect();
+        Rig { control, workers, ports: rings, pool, eal }
+    }
+
+    /// The frames come in on the port at `port`.
+    pub fn put(&mut self, port: usize, frames: &[Vec<u8>]) {
+        for frames in frames.chunks(512) {
+            let mut burst = Burst::new(frames.len() as u16);
+            for frame in frames {
+                burst.push(self.pool.alloc_frame(frame).expect("a packet")).expect("room in the burst");
+            }
+            self.ports[port].0.enqueue(&mut burst);
+            assert!(burst.is_empty(), "the ring of port {port} is full");
+            self.turn();
+        }
+    }
+
+    /// Turns all workers until none of them finds anything to do; then they rest.
+    pub fn turn(&mut self) {
+        while self.workers.iter_mut().map(Worker::turn).sum::<usize>() > 0 {}
+        self.workers.iter_mut().for_each(Worker::rest);
+    }
+
+    /// The frames that went out of the port at `port` since the last call.
+    pub fn take(&mut self, port: usize) -> Vec<Vec<u8>> {
+        let mut burst = Burst::new(1024);
+        self.ports[port].1.dequeue(&mut burst);
+        burst
+            .drain()
+            .map(|packet| {
+                let frame = packet.to_vec();
+                packet.free();
+                frame
+            })
+            .collect()
+    }
+
+    /// Packets dropped under `text` by `node`.
+    pub fn dropped(&self, node: &str, text: &str) -> u64 {
+        let rows = self.control.drops();
+        rows.iter().find(|row| row.node == node && row.text == text).map_or(0, |row| row.packets)
+    }
+
+    /// Packets punted for `reason`.
+    pub fn punted(&self, reason: &str) -> u64 {
+        self.control.reasons().iter().find(|row| row.name == reason).map_or(0, |row| row.counters.packets)
+    }
+
+    /// What the control socket answers to `method` with these parameters (JSON).
+    pub fn call(&mut self, method: &str, params: &str) -> String {
+        let params = RawValue::from_string(params.to_owned()).expect("JSON");
+        let answer = self.control.call(&mut Default::default(), method, Some(&params));
+        answer.unwrap_or_else(|error| panic!("{method}: {error}")).get().to_owned()
+    }
+
+    /// Every interface, by its name.
+    pub fn interfaces(&self) -> BTreeMap<String, InterfaceStats> {
+        self.control.interfaces().into_iter().map(|row| (row.name.clone(), row)).collect()
+    }
+
+    /// The end of every test: the books balance, and every packet is back where it came from.
+    pub fn finish(mut self) {
+        self.turn();
+        let audit = self.control.audit();
+        assert!(audit.balanced && audit.in_flight == 0, "{audit:#?}");
+        assert_eq!(self.pool.in_use(), 0, "packets of the test that nobody freed");
+        self.workers.clear();
+        assert_eq!(self.control.stop(), Vec::<String>::new());
+        drop((self.ports, self.pool));
+        self.eal.cleanup();
+    }
+}

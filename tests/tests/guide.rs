@@ -1,0 +1,58 @@
+//! The user's guide does what it says: its commands are run, in its order.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tests::engine::binary;
+use tests::namespace::Namespace;
+
+/// The commands of the guide, but for those that build.
+fn commands(guide: &str) -> String {
+    let blocks = guide.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    blocks.filter(|block| !block.contains("cargo build")).collect()
+}
+
+#[test]
+fn a_newcomer_gets_from_nothing_to_traffic() {
+    // Whoever may make a namespace may do the rest, too.
+    if Namespace::new().is_none() {
+        return;
+    }
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide.md")).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    // The guide names its namespaces, cables and files as people do; here they are its own.
+    let script = format!(
+        "mkdir -p /run/netns && mount -t tmpfs netns /run/netns && mount --bind {files} /tmp && ip link set lo up\n{}",
+        commands(&guide),
+        files = files.path().display()
+    );
+    fs::write(files.path().join("guide.sh"), script).unwrap();
+    let path = format!("{}:{}", binary("puntd").parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let output = Command::new("timeout")
+        .args(["120", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--propagation", "private", "bash"])
+        .arg(files.path().join("guide.sh"))
+        .env("PATH", path)
+        .env("PUNTD_SOCKET", "/tmp/guide.sock")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let log = fs::read_to_string(files.path().join("guide.log")).unwrap_or_default();
+    let context =
+        format!("{said}\n--- errors\n{}\n--- puntd\n{log}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{context}");
+    for (words, times) in [
+        ("3 received", 3),
+        ("0 received", 3),
+        ("ip4.ttl-expired", 2),
+        ("local.icmp-echo", 1),
+        ("ip4.mtu-exceeded", 1),
+        (" 0% packet loss", 4),
+        ("Every packet adds up.", 2),
+        ("puntd ended with status 0", 1),
+    ] {
+        assert!(said.matches(words).count() >= times, "{words:?}, {times} times, is not in\n{context}");
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{context}");
+}

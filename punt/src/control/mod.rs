@@ -11,12 +11,14 @@
 //! <- {"jsonrpc":"2.0","id":1,"result":null}
 //! ```
 
+mod batch;
 mod client;
 mod message;
 mod page;
 mod params;
 pub mod types;
 
+pub use batch::batches;
 pub use client::{Client, ClientError};
 pub use message::{Request, Response, RpcError, code};
 pub use page::{Page, Paging};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::prefix::{Prefix, bits, parse_length};
-use super::serde_as_text;
+use super::{is_station, serde_as_text};
 
 /// An interface's own address with the length of its subnet, as `10.0.0.1/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,8 +75,7 @@ impl FromStr for InterfaceAddress {
         };
         let length = parse_length(length).ok_or_else(error)?;
         let net = IpNet::new(address, length).map_err(|_| error())?;
-        let broadcast = matches!(address, IpAddr::V4(four) if four.is_broadcast());
-        if address.is_multicast() || address.is_unspecified() || address.is_loopback() || broadcast {
+        if !is_station(address) {
             return Err(ParseInterfaceAddressError::NotUnicast(text.into()));
         }
         Ok(InterfaceAddress(net))

@@ -1,5 +1,7 @@
 //! Values an operator writes: each type reads one notation and says in one sentence what is wrong with another.
 
+use std::net::IpAddr;
+
 mod interface_address;
 mod mac;
 mod prefix;
@@ -7,6 +9,12 @@ mod prefix;
 pub use interface_address::{InterfaceAddress, ParseInterfaceAddressError};
 pub use mac::{Mac, ParseMacError};
 pub use prefix::{ParsePrefixError, Prefix};
+
+/// Whether a station may have that address: it is not unspecified, loopback, multicast or broadcast.
+pub fn is_station(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(four) if four.is_broadcast());
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
+}
 
 /// Serde by way of `Display` and `FromStr`, so that JSON, TOML and the command line share one notation.
 macro_rules! serde_as_text {

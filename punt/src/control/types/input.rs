@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::control::page::Paging;
-use crate::value::{InterfaceAddress, Mac, Prefix};
+use crate::value::{InterfaceAddress, Mac, Prefix, is_station};
 
 /// A route that leads nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,9 +86,14 @@ impl Route {
             if hop.is_ipv4() != prefix.is_ipv4() {
                 return Err(format!("{prefix} cannot go via {hop}: the address families differ"));
             }
-            if hop.is_unspecified() || hop.is_multicast() || hop.is_loopback() {
+            if !is_station(*hop) {
                 return Err(format!(
                     "{prefix} cannot go via {hop}: a next hop is a unicast address of a neighbour"
+                ));
+            }
+            if self.dev.is_none() && matches!(hop, IpAddr::V6(six) if six.is_unicast_link_local()) {
+                return Err(format!(
+                    "{prefix} goes via {hop}, which is on every link; name the interface (dev)"
                 ));
             }
             if self.via[..index].contains(hop) {
@@ -198,25 +203,6 @@ pub struct RouteQuery {
     pub address: IpAddr,
 }
 
-/// How many routes are about to come: `route.reserve`. Refused, with the size that would do, when they do not fit
-/// beside those that are there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reservation {
-    /// IPv4 prefixes.
-    #[serde(default)]
-    pub routes4: u64,
-    /// IPv6 prefixes.
-    #[serde(default)]
-    pub routes6: u64,
-    /// Distinct IPv4 /24s that hold prefixes longer than /24.
-    #[serde(default)]
-    pub deep4: u64,
-    /// IPv6 prefixes longer than /24.
-    #[serde(default)]
-    pub deep6: u64,
-}
-
 /// A neighbour to add: `neighbor.add`, `[[neighbor]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -238,7 +224,7 @@ impl Neighbor {
         if self.mac.is_group() || self.mac.is_zero() {
             return Err(format!("{} cannot be a neighbour's MAC; write a unicast one", self.mac));
         }
-        if self.address.is_unspecified() || self.address.is_multicast() || self.address.is_loopback() {
+        if !is_station(self.address) {
             return Err(format!("{} cannot be a neighbour's address; write a unicast one", self.address));
         }
         Ok(())
@@ -343,6 +329,14 @@ mod tests {
             (
                 r#"{"prefix":"10.2.0.0/16","via":"224.0.0.5"}"#,
                 "10.2.0.0/16 cannot go via 224.0.0.5: a next hop is a unicast address of a neighbour",
+            ),
+            (
+                r#"{"prefix":"10.2.0.0/16","via":"255.255.255.255"}"#,
+                "10.2.0.0/16 cannot go via 255.255.255.255: a next hop is a unicast address of a neighbour",
+            ),
+            (
+                r#"{"prefix":"default6","via":"fe80::1"}"#,
+                "default6 goes via fe80::1, which is on every link; name the interface (dev)",
             ),
             (
                 r#"{"prefix":"10.2.0.0/16","via":["10.0.1.2","10.0.1.2"]}"#,

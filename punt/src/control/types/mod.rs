@@ -5,6 +5,8 @@
 
 pub mod input;
 pub mod output;
+mod reservation;
 
 pub use input::*;
 pub use output::*;
+pub use reservation::Reservation;

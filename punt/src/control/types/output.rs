@@ -293,7 +293,6 @@ pub struct WorkerStats {
 
 /// `audit`: `received + injected = transmitted + dropped + punted + consumed + in_flight`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Audit {
     /// Whether every packet adds up.
     pub balanced: bool,
@@ -312,8 +311,10 @@ pub struct Audit {
     /// Packets without a verdict yet.
     pub in_flight: u64,
     /// Where buffers come from.
+    #[serde(default)]
     pub pools: Vec<PoolRow>,
     /// What does not add up, a sentence each.
+    #[serde(default)]
     pub findings: Vec<String>,
 }
 

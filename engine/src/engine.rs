@@ -74,22 +74,13 @@ impl Engine {
         };
         let ports = Port::all(eal)?;
         let names = interface_names(config, &ports)?;
-        let pools = pools(eal, config, &lcores, &ports)?;
-        let mut ready = Vec::new();
-        for (at, port) in ports.into_iter().enumerate() {
-            let pool = pool_for(&pools, port.info()?.socket).ok_or(StartError::NoPorts)?;
-            let mtu = mtu(config, &port);
-            ready.push(Ready::new(port, at as u32 + 1, mtu, lcores.len(), pool)?);
-        }
-        let idle = match idle {
-            IdlePolicy::Spin => Idle::Spin,
-            IdlePolicy::Nap => Idle::Nap,
-            IdlePolicy::Auto if ready.iter().any(|ready| ready.info.is_virtual) => Idle::Nap,
-            IdlePolicy::Auto => Idle::Spin,
-        };
         let max_interfaces = names.len() + config.interfaces.len() + SPARE_INTERFACES;
         let plan = Plan::new(&nodes::all(Transmit::new(Vec::new(), 1)), max_interfaces)?;
-        let (tables, fib4, fib6) = tables(config, max_interfaces, &ready, &plan)?;
+        // Tables first: packets take what is left.
+        let (tables, fib4, fib6) = tables(config, max_interfaces, &ports, &plan)?;
+        let pools = pools(eal, config, &lcores, &ports)?;
+        let ready = set_up(ports, config, lcores.len(), &pools)?;
+        let idle = idle_policy(idle, &ready);
         let domain = Domain::new(lcores.len());
 
         let Spread { shares, ports, ring_capacity } = spread(ready, lcores.len());
@@ -169,10 +160,10 @@ impl Engine {
 fn tables(
     config: &Config,
     interfaces: usize,
-    ready: &[Ready],
+    ports: &[Port],
     plan: &Plan,
 ) -> Result<(Arc<Tables>, Fib4Writer, Fib6Writer), StartError> {
-    let ports = ready.iter().map(|ready| ready.port.id() as usize + 1).max().ok_or(StartError::NoPorts)?;
+    let ports = ports.iter().map(|port| port.id() as usize + 1).max().ok_or(StartError::NoPorts)?;
     let sizes = &config.tables;
     let (size4, size6) = (sizes.fib4(), sizes.fib6());
     let (fib4, writer4) = dpdk_sys::fib4("puntd4", size4.routes, size4.groups, HOP_NO_ROUTE, ANY_SOCKET)?;
@@ -181,6 +172,31 @@ fn tables(
     let tables = Tables::new(interfaces, ports, hops, Lpm4::Dpdk(fib4), Lpm6::Dpdk(fib6));
     nodes::local::listen(&tables.local, &plan.registry);
     Ok((Arc::new(tables), writer4, writer6))
+}
+
+/// Sets all ports up; their interfaces have the indices from 1 on.
+fn set_up(
+    ports: Vec<Port>,
+    config: &Config,
+    workers: usize,
+    pools: &BTreeMap<i32, Pool>,
+) -> Result<Vec<Ready>, StartError> {
+    let ready = |(index, port): (u32, Port)| {
+        let pool = pool_for(pools, port.info()?.socket).ok_or(StartError::NoPorts)?;
+        let mtu = mtu(config, &port);
+        Ok(Ready::new(port, index, mtu, workers, pool)?)
+    };
+    (1..).zip(ports).map(ready).collect()
+}
+
+/// What `auto` means for these ports.
+fn idle_policy(wanted: IdlePolicy, ports: &[Ready]) -> Idle {
+    match wanted {
+        IdlePolicy::Spin => Idle::Spin,
+        IdlePolicy::Nap => Idle::Nap,
+        IdlePolicy::Auto if ports.iter().any(|ready| ready.info.is_virtual) => Idle::Nap,
+        IdlePolicy::Auto => Idle::Spin,
+    }
 }
 
 /// The name of each port's own interface: the configuration's, or the EAL's name of the port.
@@ -222,10 +238,24 @@ fn pools(
     if nodes.is_empty() {
         nodes.insert(0);
     }
-    let (count, room) = (config.tables.packets, config.tables.data_room());
-    let cache = POOL_CACHE.min(count / 2);
-    let pool = |node| Ok((node, Pool::new(&format!("packets{node}"), count, cache, room, node)?));
-    nodes.into_iter().map(pool).collect()
+    nodes.into_iter().map(|node| Ok((node, pool(config, node)?))).collect()
+}
+
+/// As many packets for this NUMA node as the operator wants, or as fit beside the tables.
+fn pool(config: &Config, node: i32) -> dpdk_sys::Result<Pool> {
+    let (mut smaller, room) = (config.tables.packets().into_iter().peekable(), config.tables.data_room());
+    loop {
+        let packets = smaller.next().unwrap_or_default();
+        let cache = POOL_CACHE.min(packets / 2);
+        match Pool::new(&format!("packets{node}"), packets, cache, room, node) {
+            Err(error) if smaller.peek().is_none() => return Err(error),
+            Err(_) => {}
+            Ok(pool) => {
+                log::info!("{packets} packet buffers on NUMA node {node}");
+                return Ok(pool);
+            }
+        }
+    }
 }
 
 /// The pool for a port on this NUMA node.

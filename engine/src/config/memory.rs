@@ -22,7 +22,7 @@ pub struct Sizes {
     /// The same for IPv6 prefixes longer than /24, of which each takes several.
     pub groups6: Option<u32>,
     /// Packet buffers on each NUMA node; without hugepages each takes a page of its own.
-    pub packets: u32,
+    pub packets: Option<u32>,
     /// Bytes of frame that one buffer holds; longer frames take several.
     pub packet_size: u16,
 }
@@ -36,7 +36,7 @@ impl Default for Sizes {
             next_hops: 4_096,
             groups4: None,
             groups6: None,
-            packets: 8_192,
+            packets: None,
             packet_size: 2_048,
         }
     }
@@ -88,6 +88,14 @@ impl Sizes {
         crate::tables::FIRST_FREE_HOP + 4 + 2 * max_interfaces + self.neighbors + self.next_hops
     }
 
+    /// How many packet buffers to try for, the first being the best: the number that the operator wants, or as many as fit.
+    pub fn packets(&self) -> Vec<u32> {
+        match self.packets {
+            Some(packets) => vec![packets],
+            None => vec![32_768, 16_384, 8_192, 4_096],
+        }
+    }
+
     /// Bytes of a packet buffer, its headroom included.
     pub fn data_room(&self) -> u16 {
         self.packet_size + HEADROOM
@@ -134,7 +142,7 @@ impl Config {
         Memory {
             fib4: memory_of_fib4(fib4.routes, fib4.groups),
             fib6: memory_of_fib6(fib6.routes, fib6.groups),
-            packets: memory_of_pool(sizes.packets, sizes.data_room()),
+            packets: memory_of_pool(sizes.packets().into_iter().max().unwrap_or(0), sizes.data_room()),
             tables: hops * 1_280 + (u64::from(fib4.routes) + u64::from(fib6.routes)) * 64,
         }
     }
@@ -146,7 +154,9 @@ mod tests {
 
     #[test]
     fn the_defaults_fit_into_256_mib() {
-        let memory = Config::default().memory();
+        let mut config = Config::default();
+        config.tables.packets = config.tables.packets().pop();
+        let memory = config.memory();
         assert!(memory.dpdk() < 240 << 20, "{memory}");
     }
 

@@ -92,8 +92,7 @@ fn sizes(mut fields: Fields, reader: &mut Reader) -> Sizes {
     let next_hops = size("next_hops", 1 << 20, default.next_hops);
     let mut groups = |key| fields.number(key, 1..=1 << 24, reader).map(|groups: Placed<u32>| groups.value);
     let (groups4, groups6) = (groups("groups4"), groups("groups6"));
-    let packets =
-        fields.number("packets", 512..=1 << 24, reader).map_or(default.packets, |packets| packets.value);
+    let packets = fields.number("packets", 512..=1 << 24, reader).map(|packets| packets.value);
     let packet_size =
         fields.number("packet_size", 512..=16_384, reader).map_or(default.packet_size, |size| size.value);
     fields.finish(reader);

@@ -30,7 +30,8 @@ pub fn head(eal: &[String], sizes: &Sizes) -> String {
     );
     text += &optional("groups4", groups4);
     text += &optional("groups6", groups6);
-    text + &format!("packets = {packets}\npacket_size = {packet_size}\n")
+    text += &optional("packets", packets);
+    text + &format!("packet_size = {packet_size}\n")
 }
 
 /// One `[interface.NAME]`.
@@ -116,7 +117,8 @@ mod tests {
 
     /// Configurations that say what can be said, with names that need quotes.
     fn configs() -> impl Strategy<Value = Config> {
-        let sizes = (1u32..1 << 20, proptest::option::of(64u32..9999), 512u32..99_999, 512u16..=16_384);
+        let packets = proptest::option::of(512u32..99_999);
+        let sizes = (1u32..1 << 20, proptest::option::of(64u32..9999), packets, 512u16..=16_384);
         let sizes = sizes.prop_map(|(routes4, groups6, packets, packet_size)| Sizes {
             routes4,
             groups6,

@@ -26,7 +26,7 @@ pub fn eal(megabytes: u32) -> Eal {
 /// Tables that fit into 192 MB.
 pub fn small() -> Sizes {
     let sizes = Sizes { routes4: 1_000, routes6: 1_000, neighbors: 100, next_hops: 64, ..Sizes::default() };
-    Sizes { groups4: Some(128), groups6: Some(512), packets: 1_023, ..sizes }
+    Sizes { groups4: Some(128), groups6: Some(512), packets: Some(1_023), ..sizes }
 }
 
 /// A port whose both ends are rings that nobody uses.

@@ -31,7 +31,7 @@ impl Rig {
         let args = [
             "--no-huge",
             "-m",
-            "352",
+            "256",
             "--no-pci",
             "--no-shconf",
             "--no-telemetry",

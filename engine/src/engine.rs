@@ -135,22 +135,32 @@ impl Engine {
     pub fn run(workers: Vec<(u32, Worker)>, eal: &Eal, stop: &Arc<AtomicBool>) -> dpdk_sys::Result<()> {
         let mut here = None;
         let mut launched = Vec::new();
+        let (leaving, left) = crossbeam_channel::unbounded();
         for (lcore, mut worker) in workers {
             if lcore == eal.main_lcore() {
                 here = Some(worker);
                 continue;
             }
-            let until = stop.clone();
-            if let Err(error) = eal.launch(lcore, move || worker.run(&until)) {
+            let (until, leaving) = (stop.clone(), leaving.clone());
+            let job = move || {
+                worker.run(&until);
+                drop(worker);
+                // Nobody waits for it any more when another lcore could not be launched.
+                let _ = leaving.send(());
+            };
+            if let Err(error) = eal.launch(lcore, job) {
                 stop.store(true, Ordering::Relaxed);
                 launched.into_iter().for_each(|lcore| eal.wait(lcore));
                 return Err(error);
             }
             launched.push(lcore);
         }
+        drop(leaving);
         if let Some(mut worker) = here {
             worker.run(stop);
         }
+        // The EAL waits by spinning, and this may take a year: sleep until there is nothing to wait for. A worker that panics lets go, too.
+        while left.recv().is_ok() {}
         launched.into_iter().for_each(|lcore| eal.wait(lcore));
         Ok(())
     }

@@ -72,11 +72,6 @@ impl Reading {
     fn sum(&self, of: fn(&WorkerStats) -> u64) -> u64 {
         self.workers.iter().map(of).sum()
     }
-
-    /// Cycles that the nodes have taken, as far as their averages tell.
-    fn cycles(&self) -> f64 {
-        self.nodes.iter().map(|node| node.cycles_per_packet * node.packets as f64).sum()
-    }
 }
 
 /// Something that is counted: so many in the last interval, by the second, and so many ever.
@@ -109,8 +104,13 @@ impl View {
             book("punted", |worker| worker.punted),
             book("dropped", |worker| worker.dropped),
         ];
-        let packets = books[0].rate * seconds;
-        let cycles = (now.cycles() - before.cycles()).max(0.0);
+        // What each node costs it knows as an average; what a packet costs depends on the nodes that packets meet.
+        let visits: HashMap<&str, u64> =
+            before.nodes.iter().map(|node| (node.node.as_str(), node.packets)).collect();
+        let cost = |node: &NodeStats| {
+            node.cycles_per_packet * rate(visits.get(node.node.as_str()).copied().unwrap_or(0), node.packets)
+        };
+        let cycles: f64 = now.nodes.iter().map(cost).sum();
         let reasons = |reading: &Reading| {
             reading.reasons.iter().map(|row| (row.name.clone(), row.counters.packets)).collect::<Vec<_>>()
         };
@@ -131,7 +131,7 @@ impl View {
             counts
         };
         View {
-            cycles_per_packet: if packets > 0.0 { cycles / packets } else { 0.0 },
+            cycles_per_packet: if books[0].rate > 0.0 { cycles / books[0].rate } else { 0.0 },
             books,
             punted: counts(reasons(before), reasons(now)),
             dropped: counts(drops(before), drops(now)),

@@ -21,20 +21,28 @@ fn a_newcomer_gets_from_nothing_to_traffic() {
     }
     let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide.md")).unwrap();
     let files = tempfile::tempdir().unwrap();
-    // The guide names its namespaces, cables and files as people do; here they are its own.
-    let script = format!(
-        "mkdir -p /run/netns && mount -t tmpfs netns /run/netns && mount --bind {files} /tmp && ip link set lo up\n{}",
-        commands(&guide),
-        files = files.path().display()
-    );
-    fs::write(files.path().join("guide.sh"), script).unwrap();
+    // The guide names its files and namespaces as people do; here they are its own.
+    let file = |name: &str| files.path().join(name).display().to_string();
+    let commands = commands(&guide).replace("/tmp/guide.", &file("guide."));
+    let own = "mkdir -p /run/netns && mount -t tmpfs netns /run/netns && ip link set lo up\n";
+    fs::write(files.path().join("guide.sh"), format!("{own}{commands}")).unwrap();
     let path = format!("{}:{}", binary("puntd").parent().unwrap().display(), std::env::var("PATH").unwrap());
     let output = Command::new("timeout")
-        .args(["120", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args([
+            "--kill-after=5",
+            "100",
+            "unshare",
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["--propagation", "private", "bash"])
         .arg(files.path().join("guide.sh"))
         .env("PATH", path)
-        .env("PUNTD_SOCKET", "/tmp/guide.sock")
+        .env("PUNTD_SOCKET", file("guide.sock"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -104,7 +104,7 @@ fn routers_on_the_way_are_counted_in_ttl() {
     let Some((lab, engine)) = cabled("0@0,1@1") else { return };
     assert_eq!(received(&lab.host, "ping -c 5 -i 0.05 -w 2 -t 1 10.0.1.2"), 0);
     assert!(engine.reason("ip4.ttl-expired") >= 5);
-    assert_eq!(received(&lab.host, "ping -c 5 -i 0.05 -w 9 -t 2 10.0.1.2"), 5);
+    assert_eq!(received(&lab.host, "ping -c 5 -i 0.05 -W 9 -t 2 10.0.1.2"), 5);
     assert_eq!(received(&lab.host, "ping -c 5 -i 0.05 -w 2 -t 1 fd00:b::2"), 0);
     assert!(engine.reason("ip6.hop-limit-expired") >= 5);
     assert_eq!(
@@ -179,7 +179,7 @@ fn ping(lab: &Lab) {
     for (host, other) in [(&lab.host, &UPSTREAM), (&lab.upstream, &HOST)] {
         for address in [other.ip4, other.ip6] {
             for size in [0, 56, 1400] {
-                let ping = format!("ping -c 20 -i 0.005 -w 20 -s {size} {address}");
+                let ping = format!("ping -c 20 -i 0.005 -W 20 -s {size} {address}");
                 assert_eq!(received(host, &ping), 20, "{ping}");
             }
         }

@@ -8,8 +8,9 @@
 //! * Behind the first 24 bits the FIB keeps *groups* of 256 entries, of which DPDK gives one that became uniform back and takes it again
 //!   at once, while a reader may still look into it. So between a change that may have freed a group and the next that may take one lies
 //!   a grace period. A change of a prefix up to /24 touches groups only if there are longer ones inside it.
-//! * An IPv6 change builds groups on its way and gives them back at its end, so every one that touches groups may have freed one. An
-//!   IPv4 route is known not to have, if the other half of the prefix one bit shorter has another hop: then its group is not uniform.
+//! * An IPv6 change builds groups on its way and gives them back at its end, so every one that touches groups may have freed one, and
+//!   may take one. An IPv4 change frees a group only by making it uniform, and takes one only where there was none, for all 256
+//!   addresses had one hop: looking them all up tells. So loading and unloading IPv4 routes hardly ever waits.
 //!
 //! DPDK's own count of groups goes wrong ([`FibWriter::forget_reserved`](dpdk_sys::FibWriter::forget_reserved)), so they are counted
 //! here: one for each /24 that has longer prefixes in it, and for IPv6 one for each further octet of their paths.
@@ -122,15 +123,22 @@ impl Fibs {
     }
 
     fn write(&mut self, prefix: Prefix, hop: Option<u32>) -> dpdk_sys::Result<()> {
-        let touches_groups = prefix.length() > FIRST_LEVEL || self.groups.any_within(prefix);
-        if touches_groups {
-            if self.freed {
-                self.domain.synchronize();
-            }
-            self.freed = self.may_free(prefix, hop);
-            self.fib4.forget_reserved();
-            self.fib6.forget_reserved();
+        let length = prefix.length();
+        if length <= FIRST_LEVEL && !self.groups.any_within(prefix) {
+            return self.write_prefix(prefix, hop);
         }
+        if self.freed && self.any_uniform(prefix) {
+            self.domain.synchronize();
+            self.freed = false;
+        }
+        self.fib4.forget_reserved();
+        self.fib6.forget_reserved();
+        let done = self.write_prefix(prefix, hop);
+        self.freed |= self.any_uniform(prefix);
+        done
+    }
+
+    fn write_prefix(&mut self, prefix: Prefix, hop: Option<u32>) -> dpdk_sys::Result<()> {
         let length = prefix.length();
         match (prefix.address(), hop) {
             (IpAddr::V4(address), Some(hop)) => self.fib4.add(address.to_bits(), length, hop),
@@ -140,17 +148,26 @@ impl Fibs {
         }
     }
 
-    /// Whether giving `prefix` the hop may make a group uniform.
-    fn may_free(&self, prefix: Prefix, hop: Option<u32>) -> bool {
-        match (prefix.address(), hop) {
-            (IpAddr::V4(address), Some(hop)) if prefix.length() > FIRST_LEVEL => {
-                let other_half = address.to_bits() ^ (1 << (32 - prefix.length()));
-                let mut other = [0];
-                self.reader4.lookup(&[other_half], &mut other);
-                other[0] == u64::from(hop)
-            }
-            _ => true,
+    /// Whether there may be a group in the way of `prefix`, or within it, that is not there because all its addresses have one hop.
+    fn any_uniform(&self, prefix: Prefix) -> bool {
+        let IpAddr::V4(address) = prefix.address() else { return true };
+        if prefix.length() > FIRST_LEVEL {
+            return self.is_uniform(address.to_bits());
         }
+        let mut groups = self.groups.within(prefix);
+        let uniform = groups.by_ref().take(MOST_LOOKED_INTO).any(|group| match group.address() {
+            IpAddr::V4(address) => self.is_uniform(address.to_bits()),
+            IpAddr::V6(_) => true,
+        });
+        uniform || groups.next().is_some()
+    }
+
+    /// Whether the /24 of this address has one hop.
+    fn is_uniform(&self, address: u32) -> bool {
+        let mut hops = [0; 256];
+        let addresses: [u32; 256] = std::array::from_fn(|last| (address & !0xff) | last as u32);
+        self.reader4.lookup(&addresses, &mut hops);
+        hops.iter().all(|hop| *hop == hops[0])
     }
 
     fn explain(&self, prefix: Prefix, error: &dpdk_sys::Error) -> String {
@@ -180,6 +197,9 @@ impl Fibs {
 
 /// No space left: `errno` of the FIB when there is no group.
 const ENOSPC: i32 = 28;
+
+/// Groups within a prefix that are looked into; where there are more, one is taken to be uniform.
+const MOST_LOOKED_INTO: usize = 64;
 
 /// Bits that the FIB looks up at once; groups are behind them.
 const FIRST_LEVEL: u8 = 24;
@@ -215,7 +235,13 @@ impl Groups {
 
     /// Is there any group for addresses in `prefix`?
     fn any_within(&self, prefix: Prefix) -> bool {
-        self.needed.range(prefix..).next().is_some_and(|(group, _)| prefix.contains(group.address()))
+        self.within(prefix).next().is_some()
+    }
+
+    /// The groups for addresses in a prefix of at most 24 bits.
+    fn within(&self, prefix: Prefix) -> impl Iterator<Item = Prefix> {
+        let from = self.needed.range(prefix..).map(|(group, _)| *group);
+        from.take_while(move |group| prefix.contains(group.address()))
     }
 }
 

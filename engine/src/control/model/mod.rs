@@ -15,13 +15,15 @@ mod show;
 mod stage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traffic;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use dpdk_sys::{Fib4Writer, Fib6Writer, Port};
-use punt::{Mac, Prefix};
+use punt::Mac;
 
 pub use interfaces::Effective;
 pub use op::{Life, Op, Settings, SubInterface};
@@ -32,7 +34,7 @@ use self::fibs::Fibs;
 use self::hops::Hops;
 use self::interfaces::{Iface, Interfaces, Link, PortFacts, made_up};
 use self::publish::Published;
-use self::rib::{Candidate, Rib};
+use self::rib::{Changed, Rib};
 use super::{PortHandle, Refused};
 use crate::config::Sizes;
 use crate::quiescent::Domain;
@@ -68,9 +70,8 @@ pub struct Neighbor {
 struct Staged {
     interfaces: BTreeMap<u32, Option<Iface>>,
     neighbors: HashMap<(u32, IpAddr), Option<Neighbor>>,
-    routes: HashMap<Key, Option<Candidate>>,
-    /// The hop of each prefix whose routes changed.
-    hops_before: HashMap<Prefix, Option<u32>>,
+    /// Each change of a route, in order.
+    routes: Vec<(Key, Changed)>,
     new_hops: Vec<u32>,
     new_names: Vec<String>,
 }
@@ -195,8 +196,8 @@ impl Model {
     fn put_back(&mut self) {
         let staged = std::mem::take(&mut self.staged);
         self.resolved.clear();
-        for (key, before) in staged.routes {
-            if let Some(now) = self.rib.set(key, before) {
+        for (key, Changed { route: before, .. }) in staged.routes.into_iter().rev() {
+            if let Some(now) = self.rib.set(key, before).route {
                 self.hops.release(now.hop);
             }
             if let Some(before) = before {

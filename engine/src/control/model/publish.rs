@@ -14,6 +14,7 @@ use punt::Mac;
 use super::fibs::{Change, Fibs};
 use super::hops::Target;
 use super::interfaces::{Effective, Link};
+use super::rib::{Changed, Key};
 use super::{Model, fnv};
 use crate::quiescent::{Domain, Retired};
 use crate::tables::{Adjacency, Ecmp, Hop, MacAddress, Tables};
@@ -136,13 +137,27 @@ impl Model {
     pub(super) fn publish(&mut self, affected: &Affected) -> Result<(), String> {
         self.set_devices(affected)?;
         self.write(affected);
-        let before = &self.staged.hops_before;
-        let changes = before.iter().filter_map(|(&prefix, &before)| {
-            let after = self.rib.best(prefix).map(|(_, best)| best.hop);
-            (before != after).then_some(Change { prefix, before, after })
-        });
-        let changes = changes.collect();
+        let changes = self.changes();
         self.published.fibs.change(changes)
+    }
+
+    /// The prefixes whose hop is another after the batch than before.
+    fn changes(&self) -> Vec<Change> {
+        let change = |(key, changed): &(Key, Changed)| Change {
+            prefix: key.prefix,
+            before: changed.before,
+            after: changed.after,
+        };
+        let mut changes: Vec<_> = self.staged.routes.iter().map(change).collect();
+        // Of several changes of a prefix the first knows what was before, the last what is after; sorting keeps their order.
+        changes.sort_by_key(|change| change.prefix);
+        changes.dedup_by(|later, first| {
+            let same = later.prefix == first.prefix;
+            first.after = if same { later.after } else { first.after };
+            same
+        });
+        changes.retain(|change| change.before != change.after);
+        changes
     }
 
     /// Writes what was put back, so that devices and tables are as they were.

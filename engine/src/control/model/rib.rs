@@ -1,6 +1,6 @@
 //! Every route there is, whoever made it: what the FIBs should hold, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::net::IpAddr;
 use std::ops::Bound;
 
@@ -43,11 +43,6 @@ pub struct Key {
 }
 
 impl Key {
-    /// The first that a prefix can have.
-    pub fn first(prefix: Prefix) -> Key {
-        Key { prefix, source: Source::Local, number: 0 }
-    }
-
     /// As the cursor of a list.
     pub fn to_cursor(self) -> String {
         format!("{} {} {}", self.prefix, self.source as u8, self.number)
@@ -77,9 +72,33 @@ pub struct Candidate {
 /// All routes.
 #[derive(Default)]
 pub struct Rib {
-    routes: BTreeMap<Key, Candidate>,
+    prefixes: BTreeMap<Prefix, Entry>,
     /// How many there are by family and source, and of each length.
     counts: [[Counts; SOURCES]; 2],
+}
+
+/// The routes to one prefix, the one that counts first. As a rule there is one, and it takes no memory of its own.
+enum Entry {
+    One(Route),
+    Several(Vec<Route>),
+}
+
+#[derive(Clone, Copy)]
+struct Route {
+    source: Source,
+    number: u32,
+    candidate: Candidate,
+}
+
+/// What was changed of the routes to a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The route that was there under this key.
+    pub route: Option<Candidate>,
+    /// The hop that counted before.
+    pub before: Option<u32>,
+    /// The hop that counts now.
+    pub after: Option<u32>,
 }
 
 struct Counts {
@@ -93,26 +112,87 @@ impl Default for Counts {
     }
 }
 
-impl Rib {
+impl Entry {
+    fn routes(&self) -> &[Route] {
+        match self {
+            Entry::One(route) => std::slice::from_ref(route),
+            Entry::Several(routes) => routes,
+        }
+    }
+
+    fn best(&self) -> Option<u32> {
+        self.routes().first().map(|route| route.candidate.hop)
+    }
+
     /// Puts a route in, in another's place or takes it out; returns what was there.
-    pub fn set(&mut self, key: Key, route: Option<Candidate>) -> Option<Candidate> {
-        let old = match route {
-            Some(route) => self.routes.insert(key, route),
-            None => self.routes.remove(&key),
+    fn set(&mut self, key: Key, candidate: Option<Candidate>) -> Option<Candidate> {
+        let Key { source, number, .. } = key;
+        let place =
+            self.routes().binary_search_by_key(&(source, number), |route| (route.source, route.number));
+        let routes = match (&mut *self, candidate, place) {
+            (Entry::One(route), Some(candidate), Ok(_)) => {
+                return Some(std::mem::replace(&mut route.candidate, candidate));
+            }
+            (Entry::One(_), None, Err(_)) => return None,
+            (Entry::One(route), _, _) => {
+                *self = Entry::Several(vec![*route]);
+                let Entry::Several(routes) = self else { return None };
+                routes
+            }
+            (Entry::Several(routes), _, _) => routes,
+        };
+        let old = match (candidate, place) {
+            (Some(candidate), Ok(at)) => Some(std::mem::replace(&mut routes[at].candidate, candidate)),
+            (Some(candidate), Err(at)) => {
+                routes.insert(at, Route { source, number, candidate });
+                None
+            }
+            (None, Ok(at)) => Some(routes.remove(at).candidate),
+            (None, Err(_)) => None,
+        };
+        if let [route] = routes[..] {
+            *self = Entry::One(route);
+        }
+        old
+    }
+}
+
+impl Rib {
+    /// Puts a route in, in another's place or takes it out.
+    pub fn set(&mut self, key: Key, candidate: Option<Candidate>) -> Changed {
+        let changed = match (self.prefixes.entry(key.prefix), candidate) {
+            (btree_map::Entry::Vacant(_), None) => Changed { route: None, before: None, after: None },
+            (btree_map::Entry::Vacant(vacant), Some(candidate)) => {
+                vacant.insert(Entry::One(Route { source: key.source, number: key.number, candidate }));
+                Changed { route: None, before: None, after: Some(candidate.hop) }
+            }
+            (btree_map::Entry::Occupied(mut occupied), _) => {
+                let entry = occupied.get_mut();
+                let before = entry.best();
+                let only = matches!(entry, Entry::One(route) if (route.source, route.number) == (key.source, key.number));
+                if only && candidate.is_none() {
+                    let route = entry.routes().first().map(|route| route.candidate);
+                    occupied.remove();
+                    Changed { route, before, after: None }
+                } else {
+                    let route = entry.set(key, candidate);
+                    Changed { route, before, after: entry.best() }
+                }
+            }
         };
         let counts = &mut self.counts[family(key.prefix)][key.source as usize];
         let length = &mut counts.lengths[usize::from(key.prefix.length())];
-        match (old.is_some(), route.is_some()) {
+        match (changed.route.is_some(), candidate.is_some()) {
             (false, true) => (counts.routes, *length) = (counts.routes + 1, *length + 1),
             (true, false) => (counts.routes, *length) = (counts.routes - 1, *length - 1),
             _ => {}
         }
-        old
+        changed
     }
 
     /// A route.
     pub fn get(&self, key: &Key) -> Option<Candidate> {
-        self.routes.get(key).copied()
+        self.of(key.prefix).find(|(there, _)| there == key).map(|(_, candidate)| candidate)
     }
 
     /// The one that counts of those to exactly this prefix.
@@ -122,8 +202,8 @@ impl Rib {
 
     /// All to exactly this prefix, the one that counts first.
     pub fn of(&self, prefix: Prefix) -> impl Iterator<Item = (Key, Candidate)> + '_ {
-        let from = self.routes.range(Key::first(prefix)..).map(|(key, route)| (*key, *route));
-        from.take_while(move |(key, _)| key.prefix == prefix)
+        let routes = self.prefixes.get(&prefix).map_or(&[][..], Entry::routes);
+        routes.iter().map(move |route| route.at(prefix))
     }
 
     /// The static routes to this prefix, the least metric first.
@@ -133,8 +213,10 @@ impl Rib {
 
     /// All routes behind `key`, or from the first on.
     pub fn after(&self, key: Option<Key>) -> impl Iterator<Item = (Key, Candidate)> + '_ {
-        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.routes.range((from, Bound::Unbounded)).map(|(key, route)| (*key, *route))
+        let from = key.map_or(Bound::Unbounded, |key| Bound::Included(key.prefix));
+        let entries = self.prefixes.range((from, Bound::Unbounded));
+        let routes = entries.flat_map(|(prefix, entry)| entry.routes().iter().map(|route| route.at(*prefix)));
+        routes.skip_while(move |(there, _)| key.is_some_and(|key| *there <= key))
     }
 
     /// The route that a packet to `address` takes.
@@ -166,6 +248,12 @@ impl Rib {
     /// How many there are of a family (0 is IPv4) and a source.
     pub fn count(&self, family: usize, source: Source) -> usize {
         self.counts[family][source as usize].routes
+    }
+}
+
+impl Route {
+    fn at(&self, prefix: Prefix) -> (Key, Candidate) {
+        (Key { prefix, source: self.source, number: self.number }, self.candidate)
     }
 }
 
@@ -202,7 +290,10 @@ mod tests {
         }
         for (hop, &(source, number)) in order.iter().enumerate() {
             assert_eq!(rib.best(prefix).map(|(_, route)| route.hop), Some(hop as u32));
-            assert_eq!(rib.set(Key { prefix, source, number }, None), to(hop as u32));
+            let next = order.get(hop + 1).map(|_| hop as u32 + 1);
+            let changed = rib.set(Key { prefix, source, number }, None);
+            assert_eq!(changed, Changed { route: to(hop as u32), before: Some(hop as u32), after: next });
+            assert_eq!(rib.set(Key { prefix, source, number }, None).route, None, "it is gone already");
         }
         assert_eq!(rib.best(prefix), None);
         assert_eq!(rib.count(0, Source::Static), 0);
@@ -230,5 +321,34 @@ mod tests {
         rib.set(key("10.0.0.128/25", Source::Static, 0), to(4));
         let connected = |address: &str| rib.connected(address.parse().unwrap());
         assert_eq!(["10.0.0.200", "10.1.0.1", "11.0.0.1"].map(connected), [Some(2), Some(1), None]);
+    }
+
+    #[test]
+    fn the_list_goes_on_behind_any_route_even_one_that_has_gone() {
+        let mut rib = Rib::default();
+        let all = [
+            key("10.0.0.0/8", Source::Static, 0),
+            key("10.0.0.0/24", Source::Connected, 1),
+            key("10.0.0.0/24", Source::Static, 5),
+            key("10.0.0.0/24", Source::Static, 7),
+            key("default6", Source::Static, 0),
+        ];
+        for key in all.into_iter().rev() {
+            rib.set(key, to(1));
+        }
+        let behind = |rib: &Rib, key| rib.after(key).map(|(key, _)| key).collect::<Vec<_>>();
+        assert_eq!(behind(&rib, None), all);
+        for at in 0..all.len() {
+            assert_eq!(behind(&rib, Some(all[at])), all[at + 1..]);
+            let route = rib.set(all[at], None).route;
+            assert_eq!(behind(&rib, Some(all[at])), all[at + 1..]);
+            rib.set(all[at], route);
+            assert_eq!(Key::from_cursor(&all[at].to_cursor()), Some(all[at]));
+        }
+    }
+
+    #[test]
+    fn a_route_that_is_alone_takes_little_memory() {
+        assert!(size_of::<(Prefix, Entry)>() <= 48, "{}", size_of::<(Prefix, Entry)>());
     }
 }

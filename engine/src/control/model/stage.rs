@@ -286,12 +286,6 @@ impl Model {
         route.check()?;
         let Route { prefix, via, dev, metric, action } = route;
         let key = Key { prefix, source: Source::Static, number: metric.unwrap_or(0) };
-        if !replace && self.rib.get(&key).is_some() {
-            return Err(match metric {
-                Some(metric) if metric > 0 => format!("{prefix} with metric {metric} exists; use replace"),
-                _ => format!("{prefix} exists; use replace"),
-            });
-        }
         if via.len() > MAX_PATHS {
             return Err(format!("{prefix} has {} next hops; at most {MAX_PATHS} are possible", via.len()));
         }
@@ -315,9 +309,15 @@ impl Model {
             Target::Ecmp(members) => members.to_vec(),
             _ => Vec::new(),
         };
-        self.put(key, target, dev.is_some(), life);
+        let before = self.put(key, target, dev.is_some(), life);
         members.into_iter().for_each(|member| self.hops.release(member));
-        Ok(())
+        match (before, key.number) {
+            (Some(_), 0) if !replace => Err(format!("{prefix} exists; use replace")),
+            (Some(_), metric) if !replace => {
+                Err(format!("{prefix} with metric {metric} exists; use replace"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The interface by which a next hop is reached.
@@ -377,20 +377,20 @@ impl Model {
         id
     }
 
-    fn put(&mut self, key: Key, target: Target, dev_named: bool, life: Life) {
+    /// Sets a route; returns what was there.
+    fn put(&mut self, key: Key, target: Target, dev_named: bool, life: Life) -> Option<Candidate> {
         let hop = self.acquire(target);
-        self.change_route(key, Some(Candidate { hop, dev_named, life }));
+        self.change_route(key, Some(Candidate { hop, dev_named, life }))
     }
 
-    /// Sets a route whose hop has been acquired, or takes it out.
-    fn change_route(&mut self, key: Key, route: Option<Candidate>) {
-        let best = self.rib.best(key.prefix).map(|(_, best)| best.hop);
-        self.staged.hops_before.entry(key.prefix).or_insert(best);
-        let before = self.rib.set(key, route);
-        if let Some(before) = before {
+    /// Sets a route whose hop has been acquired, or takes it out; returns what was there.
+    fn change_route(&mut self, key: Key, route: Option<Candidate>) -> Option<Candidate> {
+        let changed = self.rib.set(key, route);
+        if let Some(before) = changed.route {
             self.hops.release(before.hop);
         }
-        self.staged.routes.entry(key).or_insert(before);
+        self.staged.routes.push((key, changed));
+        changed.route
     }
 
     /// What `config apply` finds as it should be, but of another life or wording.

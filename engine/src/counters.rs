@@ -181,6 +181,13 @@ impl Counters {
         self.add(self.layout.interface(index, what), n);
     }
 
+    /// Adds to a counter of packets and one of bytes of an interface; not inlined, that a [`Tally`] may live in registers.
+    #[inline(never)]
+    fn add_both(&self, [of_packets, of_bytes]: [PerInterface; 2], index: u32, packets: u64, bytes: u64) {
+        self.add_interface(index, of_packets, packets);
+        self.add_interface(index, of_bytes, bytes);
+    }
+
     /// Takes back what was added to a counter of an interface.
     pub fn take_interface(&self, index: u32, what: PerInterface, n: u64) {
         self.add(self.layout.interface(index, what), n.wrapping_neg());
@@ -266,27 +273,19 @@ impl Tally {
     pub fn add(&mut self, counters: &Counters, interface: u32, bytes: u32) -> bool {
         let another = interface != self.interface;
         if another {
-            self.turn_to(counters, interface);
+            self.flush(counters);
+            self.interface = interface;
         }
         self.packets += 1;
         self.bytes += bytes as u64;
         another
     }
 
-    #[cold]
-    fn turn_to(&mut self, counters: &Counters, interface: u32) {
-        self.flush(counters);
-        self.interface = interface;
-    }
-
     /// Adds what has gathered to the counters.
+    #[inline(always)]
     pub fn flush(&mut self, counters: &Counters) {
-        if self.packets > 0 {
-            let [packets, bytes] = self.counted;
-            counters.add_interface(self.interface, packets, self.packets);
-            counters.add_interface(self.interface, bytes, self.bytes);
-            (self.packets, self.bytes) = (0, 0);
-        }
+        counters.add_both(self.counted, self.interface, self.packets, self.bytes);
+        (self.packets, self.bytes) = (0, 0);
     }
 }
 

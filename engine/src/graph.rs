@@ -249,41 +249,57 @@ impl Graph {
     fn run_stage(&mut self, at: usize, context: &Context) -> usize {
         let Graph { stages, next, .. } = self;
         let slot = &mut stages[at];
-        let mut frame = std::mem::take(&mut slot.frame);
-        let given = frame.len().min(next.len());
+        let given = slot.frame.len().min(next.len());
         if given == 0 {
-            slot.frame = frame;
             return 0;
         }
         context.counters.add(slot.calls, 1);
         context.counters.add(slot.calls + 1, given as u64);
         crate::panic::entering(slot.name);
-        slot.stage.run(context, &mut frame, &mut next[..given], slot.first_edge);
-        if !frame.is_empty() {
-            self.dispatch(at, context, &mut frame);
+        slot.stage.run(context, &mut slot.frame, &mut next[..given], slot.first_edge);
+        if !slot.frame.is_empty() {
+            self.dispatch(at, context);
         }
-        self.stages[at].frame = frame;
         given
     }
 
-    /// Sends the packets of `frame` along their edges out of the stage at `at`.
+    /// Sends the packets that are left in the frame of the stage at `at` along their edges.
     #[inline(always)]
-    fn dispatch(&mut self, at: usize, context: &Context, frame: &mut Vec<Packet>) {
-        let len = frame.len().min(self.next.len());
+    fn dispatch(&mut self, at: usize, context: &Context) {
+        // An edge leads to a later stage.
+        let (before, after) = self.stages.split_at_mut(at + 1);
+        let slot = &mut before[at];
+        let len = slot.frame.len().min(self.next.len());
         let common = self.next[0];
         let different = self.next[..len].iter().fold(0, |different, &edge| different | (edge ^ common));
-        if different != 0 {
-            self.take_exceptions(at, context, frame, common);
+        if different == 0
+            && let Some(&Target::Stage(to)) = slot.targets.get(common as usize)
+            && let Some(target) = after.get_mut(to as usize - at - 1)
+            && target.frame.is_empty()
+        {
+            context.counters.add(slot.first_edge + common as usize, len as u64);
+            std::mem::swap(&mut slot.frame, &mut target.frame);
+            self.pending |= 1 << to;
+        } else {
+            self.part(at, context, common);
         }
+    }
+
+    /// Sends the packets of a frame along their edges where not all can go one way whole. Most take the edge `common`.
+    #[inline(never)]
+    fn part(&mut self, at: usize, context: &Context, common: u8) {
+        let mut frame = std::mem::take(&mut self.stages[at].frame);
+        self.take_exceptions(at, context, &mut frame, common);
         let slot = &self.stages[at];
         context.counters.add(slot.first_edge + common as usize, frame.len() as u64);
         match slot.targets.get(common as usize).copied().unwrap_or(Target::Drop) {
             Target::Stage(to) if self.stages[to as usize].frame.is_empty() => {
-                std::mem::swap(frame, &mut self.stages[to as usize].frame);
+                std::mem::swap(&mut frame, &mut self.stages[to as usize].frame);
                 self.pending |= 1 << to;
             }
             target => frame.drain(..).for_each(|packet| self.follow(target, context, packet)),
         }
+        self.stages[at].frame = frame;
     }
 
     /// Takes those that do not take the edge `common` out of the frame, and sends each along its own.

@@ -50,7 +50,7 @@ edges! {
 
 /// Packets looked up at once: as many as the FIB keeps in flight, few enough for the stack.
 const BULK: usize = 64;
-/// Lookups of one packet that may meet a change.
+/// Lookups of one packet that may meet a change, the first of them in bulk.
 const TRIES: usize = 3;
 
 /// Finds the hop of each packet.
@@ -61,15 +61,9 @@ impl Node for Ip6Lookup {
     type Next = Next;
 
     fn packet(&mut self, context: &Context, packet: &mut Packet) -> Next {
-        let destination = destination(packet);
         let mut hop = [HOP_TORN as u64];
-        for _ in 0..TRIES {
-            context.tables.fib6.lookup(&[destination], &mut hop);
-            if hop[0] != HOP_TORN as u64 {
-                return along(context, packet, hop[0] as u32);
-            }
-        }
-        Next::Torn
+        context.tables.fib6.lookup(&[destination(packet)], &mut hop);
+        along(context, packet, hop[0] as u32)
     }
 
     fn frame(&mut self, context: &Context, packets: &mut [Packet], next: &mut NextOf<Next>) {
@@ -80,10 +74,7 @@ impl Node for Ip6Lookup {
             }
             context.tables.fib6.lookup(&addresses[..packets.len()], &mut hops[..packets.len()]);
             for ((packet, mut next), &hop) in next.each(packets).zip(&hops) {
-                next.is(match hop as u32 {
-                    HOP_TORN => self.packet(context, packet),
-                    hop => along(context, packet, hop),
-                });
+                next.is(along(context, packet, hop as u32));
             }
         }
     }
@@ -100,24 +91,44 @@ fn destination(packet: &Packet) -> [u8; 16] {
 fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
     packet.meta.hop = hop;
     match context.tables.hop(hop, context.guard) {
-        Hop::Forward(adjacency) => forward(packet, adjacency),
-        Hop::Ecmp(group) => {
-            packet.meta.hop = group.pick(flow6(packet));
-            match context.tables.hop(packet.meta.hop, context.guard) {
-                Hop::Forward(adjacency) => forward(packet, adjacency),
-                other => elsewhere(packet, other),
-            }
-        }
+        Hop::Forward(adjacency) if is_plain(packet, adjacency) => Next::Rewrite,
+        _ => otherwise(context, packet, hop),
+    }
+}
+
+/// Is there nothing to say about this packet but that it leaves by another interface?
+#[inline(always)]
+fn is_plain(packet: &Packet, adjacency: &Adjacency) -> bool {
+    packet.meta.flags.is_empty() && adjacency.interface != packet.meta.interface
+}
+
+/// Along a hop that is not simply a neighbour. A function of its own, so that the common way is short.
+#[inline(never)]
+fn otherwise(context: &Context, packet: &mut Packet, hop: u32) -> Next {
+    if hop == HOP_TORN {
+        return again(context, packet);
+    }
+    if let Hop::Ecmp(group) = context.tables.hop(hop, context.guard) {
+        packet.meta.hop = group.pick(flow6(packet));
+    }
+    match context.tables.hop(packet.meta.hop, context.guard) {
+        Hop::Forward(adjacency) if is_plain(packet, adjacency) => Next::Rewrite,
+        Hop::Forward(adjacency) => unusual(packet, adjacency),
         other => elsewhere(packet, other),
     }
 }
 
-#[inline(always)]
-fn forward(packet: &mut Packet, adjacency: &Adjacency) -> Next {
-    if packet.meta.flags.is_empty() && adjacency.interface != packet.meta.interface {
-        return Next::Rewrite;
+/// The table changed during the lookup.
+#[cold]
+fn again(context: &Context, packet: &mut Packet) -> Next {
+    let mut hop = [HOP_TORN as u64];
+    for _ in 1..TRIES {
+        context.tables.fib6.lookup(&[destination(packet)], &mut hop);
+        if hop[0] != HOP_TORN as u64 {
+            return along(context, packet, hop[0] as u32);
+        }
     }
-    unusual(packet, adjacency)
+    Next::Torn
 }
 
 /// A packet that may not be forwarded, or not without a word.

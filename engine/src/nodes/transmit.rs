@@ -3,10 +3,11 @@
 use dpdk_sys::{Burst, TxQueue};
 use punt::reason::Reason;
 
-use crate::counters::{PerInterface, Tally};
+use crate::counters::{Counters, PerInterface};
 use crate::edges;
 use crate::node::{Context, Edge, Edges, Named, Stage};
 use crate::packet::{Meta, Packet};
+use crate::tables::NO_INTERFACE;
 
 edges! {
     /// Where `transmit` sends a packet.
@@ -53,8 +54,12 @@ pub struct Transmit<Q = TxQueue> {
 
 struct Port<Q> {
     egress: Egress<Q>,
+    /// What goes to its queue; holds nothing where there is none.
     burst: Burst,
-    tally: Tally,
+    /// The egress of the last packet in the burst, the packets before it that are counted, and the bytes of those that are not.
+    interface: u32,
+    counted: usize,
+    bytes: u64,
 }
 
 impl<Q: Queue> Transmit<Q> {
@@ -64,7 +69,10 @@ impl<Q: Queue> Transmit<Q> {
     /// If there are more than 64 ports.
     pub fn new(ways: Vec<Egress<Q>>, burst: usize) -> Transmit<Q> {
         assert!(ways.len() <= 64, "{} ports, and a worker serves 64", ways.len());
-        let port = |egress| Port { egress, burst: Burst::new(burst as u16), tally: Tally::transmitted() };
+        let port = |egress| {
+            let room = if matches!(egress, Egress::Queue(_)) { burst } else { 0 };
+            Port { egress, burst: Burst::new(room as u16), interface: NO_INTERFACE, counted: 0, bytes: 0 }
+        };
         Transmit {
             ports: ways.into_iter().map(port).collect(),
             taken: Vec::with_capacity(burst),
@@ -96,19 +104,22 @@ impl<Q: Queue> Stage for Transmit<Q> {
         let mut left = Left { context, frame, next, first_edge };
         // The ports that have something to send, the first in the lowest bit.
         let mut pending = 0_u64;
-        for (meta, mbuf) in self.metas.iter().zip(self.taken.drain(..).map(|packet| packet.mbuf)) {
-            match self.ports.get_mut(meta.port as usize) {
-                Some(port) if matches!(port.egress, Egress::Queue(_)) => {
-                    pending |= 1 << meta.port;
-                    port.add(mbuf, meta, &mut left);
-                }
-                port => elsewhere(port, Packet { mbuf, meta: *meta }, &mut left),
+        for (at, Packet { mbuf, meta }) in self.taken.drain(..).enumerate() {
+            let mut port = self.ports.get_mut(meta.port as usize);
+            let refused = match &mut port {
+                Some(port) => port.add(context.counters, meta.egress, mbuf),
+                None => Err(mbuf),
+            };
+            match refused {
+                Ok(()) => pending |= 1 << meta.port,
+                Err(mbuf) => elsewhere(port, Packet { mbuf, meta: self.metas[at] }, &mut left),
             }
         }
         while pending != 0 {
             let at = pending.trailing_zeros() as usize;
             pending &= pending - 1;
             let metas = self.metas.iter().filter(|meta| meta.port as usize == at);
+            self.ports[at].count(context.counters);
             self.ports[at].send(metas, &mut left);
         }
         self.metas.clear();
@@ -123,18 +134,37 @@ fn elsewhere<Q>(port: Option<&mut Port<Q>>, packet: Packet, left: &mut Left) {
             Ok(()) => left.count(Next::Handed, 1),
             Err(rtrb::PushError::Full(packet)) => left.drop(packet, Next::RingFull),
         },
-        _ => left.drop(packet, Next::NoPort),
+        Some(Egress::Queue(_)) => left.drop(packet, Next::Full),
+        Some(Egress::None) | None => left.drop(packet, Next::NoPort),
     }
 }
 
 impl<Q: Queue> Port<Q> {
-    /// Adds a packet to the burst, which has room for a whole frame.
+    /// Adds a packet to the burst, or gives it back where there is no queue: the burst of one that there is has room for a whole frame.
     #[inline(always)]
-    fn add(&mut self, mbuf: dpdk_sys::Packet, meta: &Meta, left: &mut Left) {
-        self.tally.add(left.context.counters, meta.egress, mbuf.len());
-        if let Err(mbuf) = self.burst.push(mbuf) {
-            left.drop_counted(mbuf, *meta);
+    fn add(
+        &mut self,
+        counters: &Counters,
+        egress: u32,
+        mbuf: dpdk_sys::Packet,
+    ) -> Result<(), dpdk_sys::Packet> {
+        let len = mbuf.len();
+        if egress != self.interface {
+            self.count(counters);
+            self.interface = egress;
         }
+        self.burst.push(mbuf)?;
+        self.bytes += len as u64;
+        Ok(())
+    }
+
+    /// Counts the last packets of the burst as transmitted.
+    #[cold]
+    fn count(&mut self, counters: &Counters) {
+        let packets = self.burst.len() - self.counted;
+        counters.add_interface(self.interface, PerInterface::TxPackets, packets as u64);
+        counters.add_interface(self.interface, PerInterface::TxBytes, self.bytes);
+        (self.counted, self.bytes) = (self.burst.len(), 0);
     }
 
     /// Sends the burst; what the driver does not take is dropped, as l3fwd does: waiting would stop the other ports. `metas` are those of
@@ -142,7 +172,6 @@ impl<Q: Queue> Port<Q> {
     #[inline(always)]
     fn send<'a>(&mut self, metas: impl Iterator<Item = &'a Meta>, left: &mut Left) {
         let Egress::Queue(queue) = &mut self.egress else { return };
-        self.tally.flush(left.context.counters);
         let sent = queue.send(&mut self.burst);
         left.count(Next::Sent, sent as u64);
         if !self.burst.is_empty() {
@@ -150,6 +179,7 @@ impl<Q: Queue> Port<Q> {
                 left.drop_counted(mbuf, *meta);
             }
         }
+        self.counted = 0;
     }
 }
 

@@ -56,7 +56,7 @@ fn a_newcomer_gets_from_nothing_to_traffic() {
         ("ip4.ttl-expired", 2),
         ("local.icmp-echo", 1),
         ("ip4.mtu-exceeded", 1),
-        (" 0% packet loss", 4),
+        (" 0% packet loss", 3),
         ("Every packet adds up.", 2),
         ("puntd ended with status 0", 1),
     ] {

@@ -46,7 +46,7 @@ fn tapped(lcores: &str) -> Option<(Lab, Engine)> {
 fn they_ping_each_other() {
     let Some((lab, engine)) = cabled("0@0,1@1") else { return };
     ping(&lab);
-    assert!(engine.interface("lan", "rx_packets") >= 200);
+    assert!(engine.interface("lan", "rx_packets") >= 12 * 5);
     engine.finish();
 }
 
@@ -84,34 +84,29 @@ fn they_exchange_files_over_tap_devices() {
 fn what_is_larger_than_the_way_is_counted_and_not_sent() {
     let Some((lab, engine)) = cabled("0@0,1@1") else { return };
     engine.ok("interface set wan --mtu 1400");
-    let [small, large] = [1372, 1373].map(|data| format!("ping -c 5 -i 0.05 -w 2 -M do -s {data} 10.0.1.2"));
-    assert_eq!(received(&lab.host, &small), 5);
-    assert_eq!(received(&lab.host, &large), 0);
+    assert!(reaches(&lab.host, "-M do -s 1372 10.0.1.2"));
+    assert!(in_vain(&lab.host, "-M do -s 1373 10.0.1.2"));
     assert!(engine.reason("ip4.mtu-exceeded") >= 5, "not to be fragmented");
-    assert_eq!(received(&lab.host, &large.replace("-M do", "-M dont")), 0);
+    assert!(in_vain(&lab.host, "-M dont -s 1373 10.0.1.2"));
     assert!(engine.reason("ip4.needs-fragmentation") >= 5, "to be fragmented");
-    let large6 = "ping -c 5 -i 0.05 -w 2 -M do -s 1353 fd00:b::2";
-    assert_eq!(received(&lab.host, large6), 0);
+    assert!(reaches(&lab.host, "-M do -s 1352 fd00:b::2"));
+    assert!(in_vain(&lab.host, "-M do -s 1353 fd00:b::2"));
     assert!(engine.reason("ip6.packet-too-big") >= 5, "IPv6");
     engine.ok("interface set wan --mtu 1500");
-    assert_eq!(received(&lab.host, &large), 5);
-    assert_eq!(received(&lab.host, large6), 5);
+    assert!(reaches(&lab.host, "-M do -s 1373 10.0.1.2"));
+    assert!(reaches(&lab.host, "-M do -s 1353 fd00:b::2"));
     engine.finish();
 }
 
 #[test]
 fn routers_on_the_way_are_counted_in_ttl() {
     let Some((lab, engine)) = cabled("0@0,1@1") else { return };
-    assert_eq!(received(&lab.host, "ping -c 5 -i 0.05 -w 2 -t 1 10.0.1.2"), 0);
+    assert!(in_vain(&lab.host, "-t 1 10.0.1.2"));
     assert!(engine.reason("ip4.ttl-expired") >= 5);
-    assert_eq!(received(&lab.host, "ping -c 5 -i 0.05 -W 9 -t 2 10.0.1.2"), 5);
-    assert_eq!(received(&lab.host, "ping -c 5 -i 0.05 -w 2 -t 1 fd00:b::2"), 0);
+    assert!(reaches(&lab.host, "-t 2 10.0.1.2"));
+    assert!(in_vain(&lab.host, "-t 1 fd00:b::2"));
     assert!(engine.reason("ip6.hop-limit-expired") >= 5);
-    assert_eq!(
-        received(&lab.host, "ping -c 5 -i 0.05 -w 2 10.0.0.1"),
-        0,
-        "nobody answers for the router yet"
-    );
+    assert!(in_vain(&lab.host, "10.0.0.1"), "nobody answers for the router yet");
     assert!(engine.reason("local.icmp-echo") >= 5);
     engine.finish();
 }
@@ -144,32 +139,41 @@ fn routes_and_neighbours_change_while_they_talk_and_no_packet_is_lost() {
 #[test]
 fn an_interface_goes_down_and_comes_up() {
     let Some((lab, engine)) = cabled("0@0,1@1") else { return };
-    let ping = "ping -c 5 -i 0.05 -w 2 10.0.1.2";
-    assert_eq!(received(&lab.host, ping), 5);
+    assert!(reaches(&lab.host, "10.0.1.2"));
     engine.ok("interface set wan --down");
-    assert_eq!(received(&lab.host, ping), 0);
+    assert!(in_vain(&lab.host, "10.0.1.2"));
     assert!(engine.drops("egress interface is down") >= 5, "{}", engine.ok("stats drops"));
     engine.ok("interface set wan --up");
-    assert_eq!(received(&lab.host, ping), 5);
+    assert!(reaches(&lab.host, "10.0.1.2"));
     engine.ok("neighbor del 10.0.1.2 dev wan");
-    assert_eq!(received(&lab.host, ping), 0);
+    assert!(in_vain(&lab.host, "10.0.1.2"));
     assert!(engine.reason("ip4.unresolved-neighbor") >= 5);
     engine.ok(&format!("neighbor add 10.0.1.2 lladdr {} dev wan", plan::words(UPSTREAM.mac)));
-    assert_eq!(received(&lab.host, ping), 5);
+    assert!(reaches(&lab.host, "10.0.1.2"));
     engine.ok("interface set wan --mac 02:00:00:00:0b:77");
-    assert_eq!(received(&lab.host, ping), 0, "the upstream still answers to the old address");
+    assert!(in_vain(&lab.host, "10.0.1.2"), "the upstream still answers to the old address");
     lab.upstream.ip("neigh replace 10.0.1.1 lladdr 02:00:00:00:0b:77 dev eth0 nud permanent");
-    assert_eq!(received(&lab.host, ping), 5);
+    assert!(reaches(&lab.host, "10.0.1.2"));
     engine.finish();
 }
 
+/// Whether a host's pings are answered, given the time: whoever else uses the CPUs may delay them.
+fn reaches(host: &Namespace, ping: &str) -> bool {
+    answers(host, &format!("-c 5 -i 0.05 -w 30 {ping}")) >= 5
+}
+
+/// Whether none of a host's pings is answered; it sends five at least.
+fn in_vain(host: &Namespace, ping: &str) -> bool {
+    answers(host, &format!("-i 0.05 -w 1 {ping}")) == 0
+}
+
 /// How many answers a ping from a host gets.
-fn received(host: &Namespace, ping: &str) -> u64 {
-    let output = host.command(ping);
+fn answers(host: &Namespace, ping: &str) -> u64 {
+    let output = host.command(&format!("ping {ping}"));
     let text = String::from_utf8(output.stdout).unwrap();
     let words: Vec<&str> = text.split_whitespace().collect();
     let at = words.iter().position(|word| word.starts_with("received")).unwrap_or_else(|| {
-        panic!("{ping}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        panic!("ping {ping}: {text}{}", String::from_utf8_lossy(&output.stderr));
     });
     words[at - 1].parse().unwrap()
 }
@@ -179,8 +183,8 @@ fn ping(lab: &Lab) {
     for (host, other) in [(&lab.host, &UPSTREAM), (&lab.upstream, &HOST)] {
         for address in [other.ip4, other.ip6] {
             for size in [0, 56, 1400] {
-                let ping = format!("ping -c 20 -i 0.005 -W 20 -s {size} {address}");
-                assert_eq!(received(host, &ping), 20, "{ping}");
+                let ping = format!("-s {size} {address}");
+                assert!(reaches(host, &ping), "{ping}");
             }
         }
     }

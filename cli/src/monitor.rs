@@ -1,6 +1,5 @@
 //! `puntctl monitor`: what the engine does, on one page that is drawn each second.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -126,8 +125,9 @@ impl View {
                 .filter(|(_, total)| *total > 0)
                 .map(|(name, total)| Count { rate: grown(&name, total), total, name })
                 .collect();
-            // By what stays in order, or lines would jump.
-            counts.sort_by(|a, b| (Reverse(a.total), &a.name).cmp(&(Reverse(b.total), &b.name)));
+            // By magnitude, then by name: by the number itself, lines would jump about.
+            counts
+                .sort_by(|a, b| (a.total.leading_zeros(), &a.name).cmp(&(b.total.leading_zeros(), &b.name)));
             counts
         };
         View {

@@ -121,7 +121,7 @@ impl Ip4<'_> {
         let (sum, carry) = a.overflowing_add(b);
         let (sum, again) = sum.overflowing_add(c as u64 + carry as u64);
         // Having wrapped round, the sum is so small that one more does not wrap again.
-        (sum + again as u64) % 0xffff == 0
+        (sum + again as u64).is_multiple_of(0xffff)
     }
 }
 

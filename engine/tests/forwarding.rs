@@ -285,7 +285,7 @@ fn an_interface_that_is_down_neither_takes_nor_sends() {
     let mut rig = router("");
     let there = from_host(udp4("10.0.0.7", "10.2.3.4", 9, &[1; 18]));
     rig.call("interface.set", r#"{"name": "wan", "up": false}"#);
-    rig.put(LAN, &[there.clone()]);
+    rig.put(LAN, std::slice::from_ref(&there));
     rig.put(WAN, &[ethernet(WAN_MAC, GATEWAY, &udp4("10.2.3.4", "10.0.0.7", 9, &[2; 18]))]);
     assert_eq!(rig.dropped("ip4-lookup", "egress interface is down"), 1);
     assert_eq!(rig.dropped("ether-input", "interface is down"), 1);

@@ -7,23 +7,20 @@
 use std::sync::Arc;
 
 use dpdk_sys::{Burst, Checksum, Tag, free_bulk, tsc};
-use engine::counters::{Counters, PerInterface, PerReason, Tally, Total};
+use engine::counters::{Counters, PerInterface, PerReason, Total};
 use engine::graph::{Graph, Plan};
 use engine::node::{Context, Named};
 use engine::nodes::ether::EtherInput;
 use engine::nodes::transmit::Queue;
 use engine::packet::Packet;
 use engine::quiescent::{Domain, Reader};
-use engine::tables::{Adjacency, Hop, Interface, MacAddress, Tables};
+use engine::tables::{Adjacency, Hop, Interface, MacAddress, NO_INTERFACE, Tables};
 use engine::wire::{ETHERTYPE_IP4, Ip4};
 
 use crate::contender::{Contender, plan, stages};
 use crate::router::{LAN, PORTS};
 use crate::wire::Wire;
 
-/// Packets ahead whose mbuf is fetched, and whose first bytes are.
-const AHEAD_MBUF: usize = 12;
-const AHEAD_DATA: usize = 6;
 /// The largest burst.
 const BURST: usize = 256;
 /// Ethernet and IPv4.
@@ -48,7 +45,10 @@ pub struct Fused {
 struct Port {
     queue: Wire,
     burst: Burst,
-    tally: Tally,
+    /// The egress of the last packet in the burst, the packets before it that are counted, and the bytes of those that are not.
+    interface: u32,
+    counted: usize,
+    bytes: u64,
 }
 
 /// What becomes of packets that are not sent, and how many there were of each.
@@ -67,7 +67,13 @@ impl Fused {
         let stages = stages(wire, burst);
         let plan: Plan = plan(&stages);
         let graph = Graph::new(stages, &plan, burst.into());
-        let port = |_| Port { queue: wire.end(), burst: Burst::new(burst), tally: Tally::transmitted() };
+        let port = |_| Port {
+            queue: wire.end(),
+            burst: Burst::new(burst),
+            interface: NO_INTERFACE,
+            counted: 0,
+            bytes: 0,
+        };
         Fused {
             wire: wire.end(),
             received: Burst::new(burst),
@@ -107,26 +113,26 @@ impl Contender for Fused {
         examine(&context, self.received.as_slice(), destinations);
         context.tables.fib4.lookup(destinations, hops);
 
-        let mut received = Tally::received();
+        let (mut packets, mut bytes) = (0, 0);
         let routed = destinations.iter().zip(&*hops);
         for ((&destination, &hop), mut mbuf) in routed.zip(self.received.drain()) {
             match route(&context, &mut mbuf, destination, hop as u32) {
                 Ok(adjacency) => {
                     let len = mbuf.len();
-                    received.add(&self.counters, LAN, len);
-                    let port = &mut self.ports[adjacency.port as usize];
-                    port.tally.add(&self.counters, adjacency.interface, len);
-                    // The burst holds as many as can be received.
-                    let _ = port.burst.push(mbuf);
+                    packets += 1;
+                    bytes += len as u64;
+                    self.ports[adjacency.port as usize].add(&self.counters, adjacency.interface, len, mbuf);
                 }
                 Err(Exception::Expired) => {
-                    received.add(&self.counters, LAN, mbuf.len());
+                    packets += 1;
+                    bytes += mbuf.len() as u64;
                     self.verdicts.punt(&context, mbuf);
                 }
                 Err(Exception::Unusual) => self.verdicts.unusual.push(Packet::received(mbuf, LAN)),
             }
         }
-        received.flush(&self.counters);
+        self.counters.add_interface(LAN, PerInterface::RxPackets, packets);
+        self.counters.add_interface(LAN, PerInterface::RxBytes, bytes);
         for port in &mut self.ports {
             if !port.burst.is_empty() {
                 port.send(&self.counters, &mut self.verdicts);
@@ -143,17 +149,13 @@ impl Contender for Fused {
 /// Checks Ethernet and IPv4 headers, and notes where the packets go.
 #[inline(always)]
 fn examine(context: &Context, packets: &[dpdk_sys::Packet], destinations: &mut [u32]) {
-    packets.iter().take(AHEAD_MBUF).for_each(|packet| packet.prefetch());
-    packets.iter().take(AHEAD_DATA).for_each(|packet| packet.prefetch_data());
-    let interface = context.tables.interface(LAN, context.guard);
-    for (index, (packet, destination)) in packets.iter().zip(destinations).enumerate() {
-        if let Some(ahead) = packets.get(index + AHEAD_MBUF) {
-            ahead.prefetch();
-        }
-        if let Some(ahead) = packets.get(index + AHEAD_DATA) {
-            ahead.prefetch_data();
-        }
-        *destination = interface.and_then(|interface| destination_of(interface, packet)).unwrap_or(UNUSUAL);
+    packets.iter().for_each(|packet| packet.prefetch());
+    packets.iter().for_each(|packet| packet.prefetch_data());
+    let Some(interface) = context.tables.interface(LAN, context.guard) else {
+        return destinations.fill(UNUSUAL);
+    };
+    for (packet, destination) in packets.iter().zip(destinations) {
+        *destination = destination_of(interface, packet).unwrap_or(UNUSUAL);
     }
 }
 
@@ -233,14 +235,34 @@ fn route<'a>(
 
 impl Port {
     #[inline(always)]
+    fn add(&mut self, counters: &Counters, egress: u32, len: u32, mbuf: dpdk_sys::Packet) {
+        if egress != self.interface {
+            self.count(counters);
+            self.interface = egress;
+        }
+        // The burst holds as many as can be received.
+        let _ = self.burst.push(mbuf);
+        self.bytes += len as u64;
+    }
+
+    #[cold]
+    fn count(&mut self, counters: &Counters) {
+        let packets = self.burst.len() - self.counted;
+        counters.add_interface(self.interface, PerInterface::TxPackets, packets as u64);
+        counters.add_interface(self.interface, PerInterface::TxBytes, self.bytes);
+        (self.counted, self.bytes) = (self.burst.len(), 0);
+    }
+
+    #[inline(always)]
     fn send(&mut self, counters: &Counters, verdicts: &mut Verdicts) {
-        self.tally.flush(counters);
+        self.count(counters);
         verdicts.sent += self.queue.send(&mut self.burst) as u64;
         if !self.burst.is_empty() {
             // Not measured: the wire has room for all.
             verdicts.full += self.burst.len() as u64;
             self.burst.clear_freeing();
         }
+        self.counted = 0;
     }
 }
 

@@ -88,8 +88,9 @@ impl Row {
     /// The row as an object.
     pub fn json(&self) -> Value {
         let spread = |spread: Spread| {
-            let [p10, p25, median, p75, p90] = [10, 25, 50, 75, 90].map(|percent| spread.percentile(percent));
-            json!({ "p10": p10, "p25": p25, "median": median, "p75": p75, "p90": p90 })
+            let [min, p10, p25, median, p75, p90] =
+                [0, 10, 25, 50, 75, 90].map(|percent| spread.percentile(percent));
+            json!({ "min": min, "p10": p10, "p25": p25, "median": median, "p75": p75, "p90": p90 })
         };
         json!({
             "traffic": self.traffic,

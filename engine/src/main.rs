@@ -101,7 +101,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let handle = signals.handle();
     let file = line.options.config.clone();
-    let listener = spawn("signals", affinity.clone(), move || {
+    let listener = spawn("signals", affinity, move || {
         for signal in signals.forever() {
             match &file {
                 Some(file) if signal == SIGHUP => remote.post(Command::Reload(file.clone())),

@@ -89,6 +89,9 @@ const SLICE: u64 = 500_000;
 /// Packets in the pool.
 pub const PACKETS: u32 = 140_000;
 
+/// The wire, and who takes part.
+type LineUp = (Wire, Vec<Box<dyn Contender>>);
+
 /// All that it takes.
 pub struct Rig {
     pub eal: Eal,
@@ -132,10 +135,7 @@ impl Rig {
     }
 
     /// The wire, and who takes part: the floor, the graph, and the fused loop if there is one for this traffic.
-    pub fn line_up(
-        &mut self,
-        scenario: &Scenario,
-    ) -> Result<(Wire, Vec<Box<dyn Contender>>), Box<dyn Error>> {
+    pub fn line_up(&mut self, scenario: &Scenario) -> Result<LineUp, Box<dyn Error>> {
         let Scenario { burst, packets, flows, percent_expired, .. } = *scenario;
         let ring = self.ring(packets)?;
         let router = if scenario.is_large() { self.million.as_ref() } else { None }.unwrap_or(&self.few);

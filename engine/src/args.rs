@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, ValueEnum};
 
 /// Forwards packets between DPDK ports; what it cannot forward it punts, with the reason.
 ///
-/// As with every DPDK program the EAL's options come first, then `--`, then these. Without `--`, these are recognised anywhere and the
-/// rest is the EAL's.
+/// As with every DPDK program the EAL's options come first, then `--`, then these. Before `--`, or without it, these are recognised too, for
+/// the EAL has none of these names.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "puntd",
@@ -73,14 +73,13 @@ pub struct CommandLine {
 ///
 /// # Errors
 /// Clap's, which also carries `--help` and `--version`.
-pub fn parse(args: Vec<String>) -> Result<CommandLine, clap::Error> {
+pub fn parse(mut args: Vec<String>) -> Result<CommandLine, clap::Error> {
     let (eal, ours) = match args.iter().position(|arg| arg == "--") {
         Some(at) => {
-            let is_help = |arg: &&String| ["--help", "-h", "--version"].contains(&arg.as_str());
-            match args[..at].iter().find(is_help) {
-                Some(help) => (Vec::new(), vec![help.clone()]),
-                None => (args[..at].to_vec(), args[at + 1..].to_vec()),
-            }
+            let behind = args.split_off(at);
+            let (eal, mut ours) = split(args);
+            ours.extend(behind.into_iter().skip(1));
+            (eal, ours)
         }
         None => split(args),
     };
@@ -88,7 +87,7 @@ pub fn parse(args: Vec<String>) -> Result<CommandLine, clap::Error> {
     Ok(CommandLine { eal, options })
 }
 
-/// Without `--`: our options wherever they stand, with their values; the rest is the EAL's.
+/// Our options wherever they stand, with their values; the rest is the EAL's.
 fn split(args: Vec<String>) -> (Vec<String>, Vec<String>) {
     let command = Options::command();
     let (mut eal, mut ours) = (Vec::new(), Vec::new());
@@ -136,6 +135,13 @@ mod tests {
         assert_eq!(line.eal, ["-l", "0", "--no-huge"]);
         assert_eq!(line.options.socket, PathBuf::from("/tmp/s"));
         assert!(line.options.check);
+    }
+
+    #[test]
+    fn ours_before_the_dashes_do_not_reach_the_eal() {
+        let line = parsed("--config a.toml --check -l 0 -- --burst 32");
+        assert_eq!(line.eal, ["-l", "0"]);
+        assert!(line.options.check && line.options.burst == 32);
     }
 
     #[test]

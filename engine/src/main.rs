@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,9 @@ use engine::graph::Plan;
 use engine::nodes::{self, transmit::Transmit};
 use engine::{eal, notify, panic};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// What the EAL answers to arguments that it does not know.
+const EINVAL: i32 = 22;
 
 /// Why `puntd` ends with another status than 0.
 enum Failure {
@@ -48,19 +52,24 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => {
-            eprintln!("puntd: {error}");
+            complain(&error);
             ExitCode::from(2)
         }
         Err(Failure::Running(error)) => {
-            eprintln!("puntd: {error}");
+            complain(&error);
             ExitCode::FAILURE
         }
     }
 }
 
+/// Says why on standard error, if anybody still reads that.
+fn complain(error: &str) {
+    let _ = writeln!(std::io::stderr(), "puntd: {error}");
+}
+
 fn print_graph() -> Result<(), Failure> {
-    print!("{}", Plan::new(&nodes::all(Transmit::new(Vec::new(), 1)), 0)?);
-    Ok(())
+    let plan = Plan::new(&nodes::all(Transmit::new(Vec::new(), 1)), 0)?;
+    Ok(write!(std::io::stdout(), "{plan}")?)
 }
 
 /// The configuration of the command line, or the empty one.
@@ -77,8 +86,7 @@ fn configuration(options: &Options) -> Result<Config, Failure> {
 /// `--check`.
 fn check(options: &Options) -> Result<(), Failure> {
     let config = configuration(options)?;
-    println!("{}", config.memory());
-    Ok(())
+    Ok(write!(std::io::stdout(), "{}", config.memory())?)
 }
 
 fn run(line: CommandLine) -> Result<(), Failure> {
@@ -87,7 +95,10 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     let mut server = Server::bind(&line.options.socket)?;
     let args = eal::arguments(&config.eal, &line.eal, &line.options.socket, config.memory().dpdk());
     log::info!("{}, EAL arguments: {}", dpdk_sys::version(), args.join(" "));
-    let eal = dpdk_sys::Eal::init(&args)?;
+    let eal = dpdk_sys::Eal::init(&args).map_err(|error| match error.errno() {
+        EINVAL => Failure::Usage(format!("{error}; EAL arguments: {}", args.join(" "))),
+        _ => Failure::Running(error.to_string()),
+    })?;
     let Engine { mut control, workers } = Engine::new(&eal, &config, line.options.burst, line.options.idle)
         .map_err(|error| match error {
         engine::engine::StartError::NoPort { .. } | engine::engine::StartError::Refused(_) => {

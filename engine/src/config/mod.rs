@@ -6,7 +6,7 @@ mod check;
 mod memory;
 mod parse;
 mod read;
-mod write;
+pub mod write;
 
 use punt::control::types::{Neighbor, Route};
 use punt::{InterfaceAddress, Mac};

@@ -2,35 +2,26 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::str::FromStr;
 
 use punt::control::types::{
-    Address, AddressRow, ConfigPart, ConfigReport, ConfigText, InterfaceSet, Neighbor, NeighborKey,
-    Reservation, Route, RouteFilter, RouteKey, RouteQuery, Version,
+    Address, AddressRow, ConfigReport, InterfaceSet, Neighbor, NeighborKey, Reservation, Route, RouteFilter,
+    RouteKey, RouteQuery, Version,
 };
 use punt::control::{Page, Paging, RpcError, code, many, one};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::configuration::{Session, parse};
 use super::model::{Key, Life, Op, Settings};
 use super::{Control, Refused, Service};
-use crate::config::{Config, too_small};
+use crate::config::too_small;
 
 /// The version of the control protocol.
 const PROTOCOL: u32 = 1;
-/// Bytes of configuration in one answer: JSON may write each as six.
-const PART: usize = 128 << 10;
-/// Bytes of configuration that a client may send in parts.
-const MAX_CONFIG: usize = 256 << 20;
 
-/// What is remembered of a connection: the parts of a configuration that came so far, and one that is being fetched.
-#[derive(Default)]
-pub struct Session {
-    coming: String,
-    going: String,
-}
-
-type Answer = Result<Box<RawValue>, RpcError>;
-type Params<'a> = Option<&'a RawValue>;
+pub(super) type Answer = Result<Box<RawValue>, RpcError>;
+pub(super) type Params<'a> = Option<&'a RawValue>;
 
 impl Service for Control {
     type Session = Session;
@@ -63,9 +54,9 @@ impl Service for Control {
             "stats.drops" => page(params, self.drops()),
             "stats.workers" => page(params, self.workers()),
             "audit" => one::<Empty>(params).and_then(|_| answer(&self.audit())),
-            "config.show" | "config.save" => self.config_text(session, params),
+            "config.show" | "config.save" => self.config_text(params),
             "config.check" => match session.receive(one(params)?)? {
-                Some((text, name)) => parse(&text, &name).and_then(|_| answer(&ConfigReport::default())),
+                Some((text, name)) => self.config_check(&parse(&text, &name)?),
                 None => answer(&()),
             },
             "config.apply" => match session.receive(one(params)?)? {
@@ -104,7 +95,7 @@ impl From<Refused> for RpcError {
     }
 }
 
-fn answer(result: &impl Serialize) -> Answer {
+pub(super) fn answer(result: &impl Serialize) -> Answer {
     to_raw_value(result).map_err(internal)
 }
 
@@ -124,7 +115,7 @@ fn version() -> Version {
 fn page<T: Serialize>(params: Params, rows: Vec<T>) -> Answer {
     let Paging { limit, after } = one(params)?;
     let start = match after {
-        Some(after) => cursor::<usize>(&after)? + 1,
+        Some(after) => cursor::<usize>(&after)?.saturating_add(1),
         None => 0,
     };
     let rows = rows.into_iter().enumerate().skip(start).map(|(place, row)| Placed { place, row });
@@ -143,16 +134,9 @@ impl<P, T: Serialize> Serialize for Placed<P, T> {
     }
 }
 
-fn cursor<T: std::str::FromStr>(text: &str) -> Result<T, RpcError> {
+pub(super) fn cursor<T: FromStr>(text: &str) -> Result<T, RpcError> {
     text.parse().map_err(|_| {
         RpcError::invalid_params(format!("after is {text:?}; leave it out, or send what the last answer had"))
-    })
-}
-
-fn parse(text: &str, name: &str) -> Result<Config, RpcError> {
-    Config::parse(text, name).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        RpcError::refused(lines.join("\n"))
     })
 }
 
@@ -183,22 +167,6 @@ fn interface_set(set: InterfaceSet) -> Result<Op, String> {
         None => None,
     };
     Ok(Op::InterfaceSet(Settings { name, mtu, mac: mac.map(Some), up }))
-}
-
-impl Session {
-    /// Takes a part of a configuration; gives the whole with its name when it was the last.
-    fn receive(&mut self, part: ConfigText) -> Result<Option<(String, String)>, RpcError> {
-        if self.coming.len() + part.text.len() > MAX_CONFIG {
-            self.coming = String::new();
-            return Err(RpcError::refused(format!("a configuration has at most {MAX_CONFIG} bytes")));
-        }
-        self.coming.push_str(&part.text);
-        if part.more {
-            return Ok(None);
-        }
-        let name = if part.name.is_empty() { "configuration".to_owned() } else { part.name };
-        Ok(Some((std::mem::take(&mut self.coming), name)))
-    }
 }
 
 impl Control {
@@ -247,20 +215,14 @@ impl Control {
     fn route_list(&self, params: Params) -> Answer {
         let filter: RouteFilter = one(params)?;
         let Paging { limit, after } = filter.paging();
-        let after = after.map(|after| Key::from_cursor(&after).ok_or(after));
-        let after = match after {
-            Some(Err(after)) => {
-                return Err(cursor::<u8>(&after).err().unwrap_or_else(|| RpcError::invalid_params(after)));
-            }
-            Some(Ok(key)) => Some(key),
-            None => None,
-        };
+        let after = after.map(|after| cursor::<Key>(&after)).transpose()?;
         let placed = |(place, row): (Key, _)| Placed { place, row };
         let page = match filter.prefix {
             Some(prefix) => {
-                Page::of(self.model.routes_of(prefix).map(placed), limit, |row| row.place.to_cursor())
+                let rows = self.model.routes_of(prefix).filter(|(key, _)| Some(*key) > after);
+                Page::of(rows.map(placed), limit, |row| row.place.to_string())
             }
-            None => Page::of(self.model.routes_after(after).map(placed), limit, |row| row.place.to_cursor()),
+            None => Page::of(self.model.routes_after(after).map(placed), limit, |row| row.place.to_string()),
         };
         answer(&page.map_err(internal)?)
     }
@@ -291,32 +253,5 @@ impl Control {
             }
         }
         answer(&())
-    }
-
-    /// What is set, as a configuration, in parts.
-    fn config_text(&self, session: &mut Session, params: Params) -> Answer {
-        let Paging { after, .. } = one(params)?;
-        let start = match after {
-            Some(after) => cursor::<usize>(&after)?,
-            None => {
-                session.going = self.model.config(&self.eal).to_string();
-                0
-            }
-        };
-        let rest = session.going.get(start..).ok_or_else(|| {
-            RpcError::invalid_params(format!(
-                "after is {start}, which is beyond the configuration or within a character"
-            ))
-        })?;
-        let mut end = rest.len().min(PART);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
-        let after = (end < rest.len()).then(|| (start + end).to_string());
-        let part = ConfigPart { text: rest[..end].to_owned(), after };
-        if part.after.is_none() {
-            session.going = String::new();
-        }
-        answer(&part)
     }
 }

@@ -4,6 +4,7 @@
 //! for it.
 
 mod audit;
+mod configuration;
 mod methods;
 pub mod model;
 mod server;
@@ -11,12 +12,14 @@ mod stats;
 mod stop;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use dpdk_sys::{Fib4Writer, Fib6Writer, Pool, Port};
 
-pub use methods::Session;
+pub use configuration::Session;
 pub use server::{Command, Remote, Server, Service};
 
 use self::model::{Means, Model};
@@ -149,6 +152,19 @@ impl Control {
             1 => "1 change".to_owned(),
             changes => format!("{changes} changes"),
         }];
+        notes.extend(self.notes_at_start(config));
+        let kept = self.model.count_of_operators();
+        for (count, what) in kept.into_iter().zip(["address", "neighbor", "route"]) {
+            if count > 0 {
+                notes.push(format!("{count} {what} entries that an operator added stay"));
+            }
+        }
+        Ok(notes)
+    }
+
+    /// What a configuration says that only a start can do.
+    fn notes_at_start(&self, config: &Config) -> Vec<String> {
+        let mut notes = Vec::new();
         if config.tables != self.sizes {
             notes.push(
                 "[tables] is read at start only: restart the engine to make its tables that large".into(),
@@ -159,12 +175,6 @@ impl Control {
                 "[eal] is read at start only: restart the engine to start DPDK with these arguments".into(),
             );
         }
-        let kept = self.model.count_of_operators();
-        for (count, what) in kept.into_iter().zip(["address", "neighbor", "route"]) {
-            if count > 0 {
-                notes.push(format!("{count} {what} entries that an operator added stay"));
-            }
-        }
-        Ok(notes)
+        notes
     }
 }

@@ -3,32 +3,27 @@
 //! Nothing that a client sends or leaves undone harms another: reads and writes never wait, each client gets one request a round, a reply that
 //! is not taken stops only the one who does not take it, and what all clients together may keep in buffers is bounded.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind, Read, Write};
+mod clients;
+
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use mio::net::{UnixListener, UnixStream};
+use mio::net::UnixListener;
 use mio::{Events, Interest, Poll, Token, Waker};
-use punt::control::{MAX_LINE, Request, Response, RpcError, code};
-use serde_json::Value;
+use punt::control::RpcError;
 use serde_json::value::RawValue;
 
-/// Clients at once; one more, and the one that has been silent for longest is shown out.
-const MAX_CLIENTS: usize = 512;
-/// Bytes of unfinished lines that all clients together may leave with us.
-const MAX_BUFFERED: usize = 64 << 20;
-/// Bytes of replies that a client may leave untaken before its next request has to wait.
-const MAX_UNTAKEN: usize = 4 << 20;
-/// Bytes read from one client in one round.
-const CHUNK: usize = 64 << 10;
+use self::clients::Clients;
+
+/// Clients taken in at once, before those inside have their turn.
+const MAX_ACCEPTED: usize = 64;
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
-const FIRST_CLIENT: usize = 2;
 
 /// What answers requests.
 pub trait Service {
@@ -121,18 +116,23 @@ impl Server {
     pub fn run<S: Service>(&mut self, service: &mut S) -> io::Result<()> {
         let mut clients = Clients::<S::Session>::default();
         let mut events = Events::with_capacity(256);
+        let mut more_at_the_door = false;
         loop {
-            let patience = if clients.waiting.is_empty() { None } else { Some(Duration::ZERO) };
+            let idle = clients.waiting.is_empty() && !more_at_the_door;
+            let patience = if idle { None } else { Some(Duration::ZERO) };
             match self.poll.poll(&mut events, patience) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept(&mut clients),
+                    LISTENER => more_at_the_door = true,
                     WAKER => {}
                     token => clients.wake(token),
                 }
+            }
+            if more_at_the_door {
+                more_at_the_door = self.accept(&mut clients);
             }
             for command in self.commands.try_iter() {
                 match command {
@@ -144,26 +144,25 @@ impl Server {
         }
     }
 
-    /// Takes in whoever waits at the door.
-    fn accept<T: Default>(&self, clients: &mut Clients<T>) {
-        loop {
+    /// Takes in some of those who wait at the door. True: there may be more.
+    fn accept<T: Default>(&self, clients: &mut Clients<T>) -> bool {
+        for _ in 0..MAX_ACCEPTED {
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     if let Err(error) = clients.add(&self.poll, stream) {
                         log::warn!("cannot serve a client: {error}");
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     // As a rule there are no file descriptors left: make room, and the next client gets in.
                     log::warn!("cannot take a client in: {error}");
-                    if !clients.drop_idlest() {
-                        return;
-                    }
+                    return clients.drop_idlest();
                 }
             }
         }
+        true
     }
 }
 
@@ -192,221 +191,17 @@ fn clear(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Everybody who is connected.
-struct Clients<T> {
-    by_token: BTreeMap<Token, Client<T>>,
-    /// Those with something to do, each once.
-    waiting: VecDeque<Token>,
-    next: usize,
-    /// Goes up with every event, to tell who has been silent for longest.
-    clock: u64,
-    chunk: Box<[u8]>,
-}
-
-impl<T> Default for Clients<T> {
-    fn default() -> Self {
-        Clients {
-            by_token: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            next: FIRST_CLIENT,
-            clock: 0,
-            chunk: vec![0; CHUNK].into(),
-        }
-    }
-}
-
-/// One connection.
-struct Client<T> {
-    stream: UnixStream,
-    session: T,
-    input: Vec<u8>,
-    /// Bytes of `input` known to hold no newline.
-    scanned: usize,
-    output: Vec<u8>,
-    written: usize,
-    /// It has said something wrong, or nothing more to say: it is let go when it has its replies.
-    leaving: bool,
-    waiting: bool,
-    heard: u64,
-}
-
-impl<T: Default> Clients<T> {
-    fn add(&mut self, poll: &Poll, mut stream: UnixStream) -> io::Result<()> {
-        if self.by_token.len() >= MAX_CLIENTS {
-            self.drop_idlest();
-        }
-        let token = Token(self.next);
-        self.next += 1;
-        poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        let client = Client {
-            stream,
-            session: T::default(),
-            input: Vec::new(),
-            scanned: 0,
-            output: Vec::new(),
-            written: 0,
-            leaving: false,
-            waiting: false,
-            heard: self.clock,
-        };
-        self.by_token.insert(token, client);
-        Ok(())
-    }
-}
-
-impl<T> Clients<T> {
-    /// Shows out who has been silent for longest, of those with nothing to do. False: there is none.
-    fn drop_idlest(&mut self) -> bool {
-        let idle = self.by_token.iter().filter(|(_, client)| !client.waiting);
-        let Some(token) = idle.min_by_key(|(_, client)| client.heard).map(|(token, _)| *token) else {
-            return false;
-        };
-        self.by_token.remove(&token);
-        true
-    }
-
-    /// Something happened to this client.
-    fn wake(&mut self, token: Token) {
-        self.clock += 1;
-        if let Some(client) = self.by_token.get_mut(&token) {
-            client.heard = self.clock;
-            if !client.waiting {
-                client.waiting = true;
-                self.waiting.push_back(token);
-            }
-        }
-    }
-
-    /// One turn for each who has something to do.
-    fn round<S: Service<Session = T>>(&mut self, service: &mut S) {
-        for _ in 0..self.waiting.len() {
-            let Some(token) = self.waiting.pop_front() else { return };
-            let Some(client) = self.by_token.get_mut(&token) else { continue };
-            match client.turn(service, &mut self.chunk) {
-                Turn::Again => self.waiting.push_back(token),
-                Turn::Wait => client.waiting = false,
-                Turn::Gone => {
-                    self.by_token.remove(&token);
-                }
-            }
-        }
-        if self.by_token.values().map(|client| client.input.capacity()).sum::<usize>() > MAX_BUFFERED {
-            let largest = self.by_token.iter().max_by_key(|(_, client)| client.input.capacity());
-            if let Some(token) = largest.map(|(token, _)| *token) {
-                log::warn!(
-                    "clients leave more than {MAX_BUFFERED} bytes of unfinished lines; the longest is let go"
-                );
-                self.by_token.remove(&token);
-            }
-        }
-    }
-}
-
-/// What is next for a client.
-enum Turn {
-    /// It has more to do.
-    Again,
-    /// Until something happens to it, nothing.
-    Wait,
-    /// It has left.
-    Gone,
-}
-
-impl<T> Client<T> {
-    /// Writes what can be written, then does one request, reading for it if need be.
-    fn turn<S: Service<Session = T>>(&mut self, service: &mut S, chunk: &mut [u8]) -> Turn {
-        if self.flush().is_err() {
-            return Turn::Gone;
-        }
-        let untaken = self.output.len() - self.written;
-        if self.leaving {
-            return if untaken == 0 { Turn::Gone } else { Turn::Wait };
-        }
-        if untaken > MAX_UNTAKEN {
-            return Turn::Wait;
-        }
-        if let Some(line) = self.line() {
-            self.answer(service, &line);
-            return Turn::Again;
-        }
-        if self.input.len() >= MAX_LINE {
-            let error = format!("a line has at most {MAX_LINE} bytes; send less at once");
-            self.reply(&Response::error(Value::Null, RpcError::new(code::INVALID_REQUEST, error)));
-            self.leaving = true;
-            return Turn::Again;
-        }
-        match self.stream.read(chunk) {
-            Ok(0) => {
-                self.leaving = true;
-                Turn::Again
-            }
-            Ok(count) => {
-                self.input.extend_from_slice(&chunk[..count]);
-                Turn::Again
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Turn::Wait,
-            Err(error) if error.kind() == ErrorKind::Interrupted => Turn::Again,
-            Err(_) => Turn::Gone,
-        }
-    }
-
-    /// The first whole line, without its newline.
-    fn line(&mut self) -> Option<Vec<u8>> {
-        let end = self.input[self.scanned..].iter().position(|&byte| byte == b'\n');
-        let Some(end) = end.map(|end| end + self.scanned).filter(|&end| end < MAX_LINE) else {
-            self.scanned = self.input.len();
-            return None;
-        };
-        self.scanned = 0;
-        let rest = self.input.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.input, rest);
-        line.pop();
-        Some(line)
-    }
-
-    fn answer<S: Service<Session = T>>(&mut self, service: &mut S, line: &[u8]) {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return;
-        }
-        let request = match Request::parse(line) {
-            Ok(request) => request,
-            Err(response) => return self.reply(&response),
-        };
-        let outcome = service.call(&mut self.session, &request.method, request.params.as_deref());
-        if let Some(id) = request.id {
-            self.reply(&Response { id, outcome });
-        }
-    }
-
-    fn reply(&mut self, response: &Response) {
-        self.output.extend(response.to_line());
-    }
-
-    /// Writes until the socket is full or there is no more.
-    fn flush(&mut self) -> io::Result<()> {
-        while self.written < self.output.len() {
-            match self.stream.write(&self.output[self.written..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.output = Vec::new();
-        self.written = 0;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::os::unix::net::UnixStream as Stream;
     use std::thread::JoinHandle;
 
     use serde_json::value::to_raw_value;
 
+    use punt::control::MAX_LINE;
+
+    use super::clients::CHUNK;
     use super::*;
 
     /// Says back what it is told, at length if it is asked to.
@@ -546,6 +341,51 @@ mod tests {
         assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
         drop((silent, half));
         assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
+        running.stop();
+    }
+
+    #[test]
+    fn garbage_gets_an_answer_for_each_line_and_harms_nobody() {
+        let running = Running::new();
+        let mut stream = running.connect();
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut garbage = Vec::new();
+        for _ in 0..20_000 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            garbage.push(state as u8);
+        }
+        let blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
+        let lines = garbage.split(|&byte| byte == b'\n').filter(|line| !blank(line)).count();
+        garbage.push(b'\n');
+        stream.write_all(&garbage).expect("it reads");
+        let mut reader = BufReader::new(&stream);
+        for _ in 0..lines {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("an answer");
+            assert!(line.contains("\"code\":-32700") || line.contains("\"code\":-32600"), "{line}");
+        }
+        assert!(ask(&mut stream, COUNT).ends_with("\"result\":1}\n"));
+        running.stop();
+    }
+
+    #[test]
+    fn what_all_clients_leave_with_us_is_bounded() {
+        let running = Running::new();
+        let half = vec![b' '; MAX_LINE - 1];
+        let mut clients: Vec<_> = (0..80).map(|_| running.connect()).collect();
+        for client in &mut clients {
+            // The one that is let go may find out while it writes.
+            let _ = client.write_all(&half);
+        }
+        assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
+        let gone = |mut client: &Stream| {
+            client.set_nonblocking(true).expect("a socket");
+            matches!(client.read(&mut [0]), Ok(0)) || client.write(b" ").is_err()
+        };
+        let gone = clients.iter().filter(|client| gone(client)).count();
+        assert!((1..80).contains(&gone), "{gone} of 80 were let go");
         running.stop();
     }
 

@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dpdk_sys::{ANY_SOCKET, Eal, Port, Ring, fib4, fib6, ring_port};
+use dpdk_sys::{ANY_SOCKET, DEFAULT_DATA_ROOM, Eal, Pool, Port, Ring, fib4, fib6, ring_port};
 use punt::control::types::{Address, Neighbor, NeighborKey, Route, RouteAction, RouteKey};
 
-use super::PortHandle;
 use super::model::{Life, Means, Model, Op, Settings};
-use crate::config::Sizes;
+use super::{Control, Parts, PoolHandle, PortHandle, WorkerHandle};
+use crate::config::{Config, Sizes};
+use crate::counters::Counters;
+use crate::graph::Plan;
+use crate::nodes::{self, transmit::Transmit};
 use crate::quiescent::{Domain, Reader};
 use crate::tables::{HOP_NO_ROUTE, Hop, Lpm4, Lpm6, Tables};
 
@@ -36,6 +39,53 @@ pub fn port(name: &str) -> Port {
     ring_port(name, &[ring("in")], &[ring("out")]).expect("there is room for a port")
 }
 
+/// What a rig is made of, and the interfaces' ports.
+fn means(sizes: Sizes) -> (Means, Vec<PortHandle>) {
+    let (v4, v6) = (sizes.fib4(), sizes.fib6());
+    let (reader4, fib4) = fib4("v4", v4.routes, v4.groups, HOP_NO_ROUTE, ANY_SOCKET).expect("the FIB fits");
+    let (reader6, fib6) = fib6("v6", v6.routes, v6.groups, HOP_NO_ROUTE, ANY_SOCKET).expect("the FIB fits");
+    let (hops, ports) = (sizes.hops(MAX_INTERFACES) as usize, 32);
+    let tables = Tables::new(MAX_INTERFACES as usize, ports, hops, Lpm4::Dpdk(reader4), Lpm6::Dpdk(reader6));
+    let (tables, domain) = (Arc::new(tables), Domain::new(4));
+    let handle = |(index, name): (u32, &str)| PortHandle { port: port(name), interface: name.into(), index };
+    let ports = [(1, "lan"), (2, "wan")].map(handle).into();
+    (Means { tables, domain, fib4, fib6, sizes, max_interfaces: MAX_INTERFACES }, ports)
+}
+
+/// A control plane with the interfaces `lan` and `wan`, two workers that do not run, and their counters.
+pub fn control(sizes: Sizes) -> (Control, [Arc<Counters>; 2]) {
+    let (Means { tables, domain, fib4, fib6, sizes, max_interfaces }, ports) = means(sizes);
+    let stages = nodes::all(Transmit::<dpdk_sys::TxQueue>::new(Vec::new(), 64));
+    let plan = Plan::new(&stages, max_interfaces as usize).expect("the graph is wired rightly");
+    let counters = [(); 2].map(|()| Arc::new(Counters::new(plan.layout.clone())));
+    let worker = |(at, counters): (usize, &Arc<Counters>)| WorkerHandle {
+        lcore: at as u32 + 1,
+        queues: vec![format!("net_ring_lan:{at}")],
+        counters: counters.clone(),
+    };
+    let workers = counters.iter().enumerate().map(worker).collect();
+    let pools = vec![PoolHandle {
+        pool: Pool::new("packets", 511, 0, DEFAULT_DATA_ROOM, ANY_SOCKET).expect("room"),
+        idle: 0,
+    }];
+    let (ring_capacity, eal) = (1024, vec!["--no-huge".into()]);
+    let parts = Parts {
+        tables,
+        domain,
+        fib4,
+        fib6,
+        sizes,
+        ports,
+        workers,
+        plan,
+        pools,
+        max_interfaces,
+        ring_capacity,
+    };
+    let config = Config { eal, tables: sizes, ..Config::default() };
+    (Control::new(parts, &config).expect("nothing speaks against it"), counters)
+}
+
 /// A model over real FIBs.
 pub struct Rig {
     pub model: Model,
@@ -47,27 +97,8 @@ pub struct Rig {
 impl Rig {
     /// With the interfaces `lan` and `wan`, and these tables.
     pub fn new(sizes: Sizes) -> Rig {
-        let (v4, v6) = (sizes.fib4(), sizes.fib6());
-        let (reader4, fib4) =
-            fib4("v4", v4.routes, v4.groups, HOP_NO_ROUTE, ANY_SOCKET).expect("the FIB fits");
-        let (reader6, fib6) =
-            fib6("v6", v6.routes, v6.groups, HOP_NO_ROUTE, ANY_SOCKET).expect("the FIB fits");
-        let (hops, ports) = (sizes.hops(MAX_INTERFACES) as usize, 32);
-        let tables =
-            Tables::new(MAX_INTERFACES as usize, ports, hops, Lpm4::Dpdk(reader4), Lpm6::Dpdk(reader6));
-        let (tables, domain) = (Arc::new(tables), Domain::new(4));
-        let handle =
-            |(index, name): (u32, &str)| PortHandle { port: port(name), interface: name.into(), index };
-        let ports = [(1, "lan"), (2, "wan")].map(handle).into();
-        let (means_tables, means_domain) = (tables.clone(), domain.clone());
-        let means = Means {
-            tables: means_tables,
-            domain: means_domain,
-            fib4,
-            fib6,
-            sizes,
-            max_interfaces: MAX_INTERFACES,
-        };
+        let (means, ports) = means(sizes);
+        let (tables, domain) = (means.tables.clone(), means.domain.clone());
         let model = Model::new(means, ports).expect("two ports are two interfaces");
         Rig { model, tables, reader: domain.reader(0), domain }
     }

@@ -11,6 +11,7 @@ mod interfaces;
 mod op;
 mod publish;
 mod rib;
+mod routes;
 mod show;
 mod stage;
 #[cfg(test)]

@@ -103,10 +103,11 @@ impl Published {
         {
             device.mac = mac;
         }
+        // Once needed it stays on: start-up may have wanted it for reasons of its own.
         let promiscuous = device.mac != mac || others.iter().any(|other| *other != device.mac);
-        if device.promiscuous != promiscuous {
-            port.set_promiscuous(promiscuous).map_err(|error| refused("promiscuous mode".into(), error))?;
-            device.promiscuous = promiscuous;
+        if promiscuous && !device.promiscuous {
+            port.set_promiscuous(true).map_err(|error| refused("promiscuous mode".into(), error))?;
+            device.promiscuous = true;
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Every route there is, whoever made it: what the FIBs should hold, and why.
 
 use std::collections::{BTreeMap, btree_map};
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::Bound;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 use punt::Prefix;
@@ -42,19 +44,25 @@ pub struct Key {
     pub number: u32,
 }
 
-impl Key {
+impl fmt::Display for Key {
     /// As the cursor of a list.
-    pub fn to_cursor(self) -> String {
-        format!("{} {} {}", self.prefix, self.source as u8, self.number)
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.prefix, self.source as u8, self.number)
     }
+}
 
-    /// The key of a cursor, if it is one.
-    pub fn from_cursor(text: &str) -> Option<Key> {
+impl FromStr for Key {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Key, ()> {
         let mut words = text.split(' ');
-        let prefix = words.next()?.parse().ok()?;
-        let source = words.next()?.parse::<usize>().ok()?;
-        let number = words.next()?.parse().ok()?;
-        Some(Key { prefix, source: *Source::ALL.get(source)?, number })
+        let mut key = || {
+            let prefix = words.next()?.parse().ok()?;
+            let source = words.next()?.parse::<usize>().ok()?;
+            let number = words.next()?.parse().ok()?;
+            Some(Key { prefix, source: *Source::ALL.get(source)?, number })
+        };
+        key().ok_or(())
     }
 }
 
@@ -343,7 +351,7 @@ mod tests {
             let route = rib.set(all[at], None).route;
             assert_eq!(behind(&rib, Some(all[at])), all[at + 1..]);
             rib.set(all[at], route);
-            assert_eq!(Key::from_cursor(&all[at].to_cursor()), Some(all[at]));
+            assert_eq!(all[at].to_string().parse(), Ok(all[at]));
         }
     }
 

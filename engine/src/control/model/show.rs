@@ -175,6 +175,11 @@ impl Model {
         Some(route)
     }
 
+    /// The static routes behind `after`, as a configuration has them.
+    pub fn saved_routes_after(&self, after: Option<Key>) -> impl Iterator<Item = (Key, Route)> {
+        self.rib.after(after).filter_map(|(key, _)| Some((key, self.saved_route(key)?)))
+    }
+
     /// Everything that is set, as a configuration.
     pub fn config(&self, eal: &[String]) -> Config {
         let neighbors = self.neighbors_after(None).map(|(_, row)| {
@@ -191,7 +196,7 @@ impl Model {
                 .filter_map(|&index| self.saved_interface(index))
                 .collect(),
             neighbors: neighbors.collect(),
-            routes: self.rib.after(None).filter_map(|(key, _)| self.saved_route(key)).collect(),
+            routes: self.saved_routes_after(None).map(|(_, route)| route).collect(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use punt::control::types::{self, Address, NeighborKey, Route, RouteAction, RouteKey};
+use punt::control::types::{self, Address, NeighborKey};
 use punt::{InterfaceAddress, Mac, Prefix};
 
 use super::hops::Target;
@@ -10,14 +10,11 @@ use super::interfaces::{Iface, Link, routes_of};
 use super::rib::{Candidate, Key, Source};
 use super::{Life, Model, Neighbor, Op, Settings, SubInterface};
 use crate::config::{MAX_ADDRESSES, MAX_MTU, MIN_MTU, MIN_MTU6, is_link_local};
-use crate::tables::MAX_PATHS;
 
-/// Next hops whose interface is remembered.
-const MAX_RESOLVED: usize = 65_536;
 /// Link-local addresses of one interface beside the one it has from its MAC.
 const MAX_LINK_LOCAL: usize = 16;
 
-type Staging = Result<(), String>;
+pub(super) type Staging = Result<(), String>;
 
 impl Model {
     pub(super) fn stage(&mut self, op: Op) -> Staging {
@@ -183,7 +180,7 @@ impl Model {
     }
 
     /// The interface that has this address; link-local ones belong to the link of the interface at `index`.
-    fn owner(&self, address: IpAddr, index: u32) -> Option<u32> {
+    pub(super) fn owner(&self, address: IpAddr, index: u32) -> Option<u32> {
         if is_link_local(address) {
             let addresses = &self.interfaces.get(index)?.addresses;
             return addresses.iter().any(|(own, _)| own.address() == address).then_some(index);
@@ -282,94 +279,8 @@ impl Model {
         Ok(())
     }
 
-    fn set_route(&mut self, route: Route, life: Life, replace: bool) -> Staging {
-        route.check()?;
-        let Route { prefix, via, dev, metric, action } = route;
-        let key = Key { prefix, source: Source::Static, number: metric.unwrap_or(0) };
-        if via.len() > MAX_PATHS {
-            return Err(format!("{prefix} has {} next hops; at most {MAX_PATHS} are possible", via.len()));
-        }
-        let interfaces = via.iter().map(|via| self.resolve(*via, dev.as_deref()));
-        let interfaces =
-            interfaces.collect::<Result<Vec<_>, _>>().map_err(|fault| format!("{prefix}: {fault}"))?;
-        let target = match (action, &*via) {
-            (Some(RouteAction::Blackhole), _) => Target::Blackhole,
-            (Some(RouteAction::Unreachable), _) => Target::Unreachable,
-            (Some(RouteAction::Punt), _) => Target::Punt,
-            (None, [via]) => Target::Neighbor(interfaces[0], *via),
-            (None, _) => {
-                let members = interfaces
-                    .iter()
-                    .zip(&via)
-                    .map(|(&index, &via)| self.acquire(Target::Neighbor(index, via)));
-                Target::Ecmp(members.collect::<Vec<_>>().into())
-            }
-        };
-        let members = match &target {
-            Target::Ecmp(members) => members.to_vec(),
-            _ => Vec::new(),
-        };
-        let before = self.put(key, target, dev.is_some(), life);
-        members.into_iter().for_each(|member| self.hops.release(member));
-        match (before, key.number) {
-            (Some(_), 0) if !replace => Err(format!("{prefix} exists; use replace")),
-            (Some(_), metric) if !replace => {
-                Err(format!("{prefix} with metric {metric} exists; use replace"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The interface by which a next hop is reached.
-    fn resolve(&mut self, via: IpAddr, dev: Option<&str>) -> Result<u32, String> {
-        if let Some(&index) = self.resolved.get(&via).filter(|_| dev.is_none()) {
-            return Ok(index);
-        }
-        let named = dev.map(|dev| self.named(dev)).transpose()?;
-        if let Some(owner) = self.owner(via, named.unwrap_or(0)) {
-            return Err(format!(
-                "{via} is this router's own address on {}; name a neighbour's",
-                self.interfaces.name(owner)
-            ));
-        }
-        if let Some(index) = named {
-            return Ok(index);
-        }
-        let index = self.rib.connected(via);
-        let index =
-            index.ok_or_else(|| format!("no interface's subnet holds {via}; name the interface with dev"))?;
-        if self.resolved.len() >= MAX_RESOLVED {
-            self.resolved.clear();
-        }
-        self.resolved.insert(via, index);
-        Ok(index)
-    }
-
-    fn del_route(&mut self, key: RouteKey) -> Staging {
-        let RouteKey { prefix, metric } = key;
-        let route = match metric {
-            Some(metric) => Some(Key { prefix, source: Source::Static, number: metric })
-                .filter(|key| self.rib.get(key).is_some()),
-            None => self.rib.statics(prefix).next().map(|(key, _)| key),
-        };
-        let Some(key) = route else {
-            return Err(match (metric, self.rib.best(prefix)) {
-                (Some(metric), _) => format!("there is no route {prefix} with metric {metric}"),
-                (None, Some((key, _))) if key.source != Source::Neighbor => {
-                    format!(
-                        "{prefix} comes from an address of {}; delete that",
-                        self.interfaces.name(key.number)
-                    )
-                }
-                _ => format!("there is no route {prefix}"),
-            });
-        };
-        self.change_route(key, None);
-        Ok(())
-    }
-
     /// The hop of a target, with one more user.
-    fn acquire(&mut self, target: Target) -> u32 {
+    pub(super) fn acquire(&mut self, target: Target) -> u32 {
         let (id, new) = self.hops.acquire(target);
         if new {
             self.staged.new_hops.push(id);
@@ -378,26 +289,19 @@ impl Model {
     }
 
     /// Sets a route; returns what was there.
-    fn put(&mut self, key: Key, target: Target, dev_named: bool, life: Life) -> Option<Candidate> {
+    pub(super) fn put(&mut self, key: Key, target: Target, dev_named: bool, life: Life) -> Option<Candidate> {
         let hop = self.acquire(target);
         self.change_route(key, Some(Candidate { hop, dev_named, life }))
     }
 
     /// Sets a route whose hop has been acquired, or takes it out; returns what was there.
-    fn change_route(&mut self, key: Key, route: Option<Candidate>) -> Option<Candidate> {
+    pub(super) fn change_route(&mut self, key: Key, route: Option<Candidate>) -> Option<Candidate> {
         let changed = self.rib.set(key, route);
         if let Some(before) = changed.route {
             self.hops.release(before.hop);
         }
         self.staged.routes.push((key, changed));
         changed.route
-    }
-
-    /// What `config apply` finds as it should be, but of another life or wording.
-    pub(super) fn adopt_route(&mut self, key: Key, dev_named: bool) {
-        if let Some(route) = self.rib.get(&key) {
-            self.rib.set(key, Some(Candidate { life: Life::Config, dev_named, ..route }));
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use punt::control::types::{self, NeighborKey, Route, RouteKey};
 use super::*;
 use crate::config::Sizes;
 use crate::control::testing::*;
-use crate::tables::{HOP_TORN, Hop};
+use crate::tables::{HOP_NO_ROUTE, HOP_TORN, Hop};
 
 /// Numbers that look random and are the same in each run (xorshift).
 struct Numbers(u64);
@@ -257,4 +257,84 @@ fn a_million_routes_come_and_go_in_seconds_while_somebody_looks_up() {
     println!("{} lookups", looker.finish());
     assert_eq!(rig.look("32.0.0.1"), "NoRoute");
     assert_eq!(rig.model.fill(0), (0, 16, 2), "only groups of neighbours and addresses are left");
+}
+
+#[test]
+fn the_fibs_hold_what_the_list_of_routes_says_after_any_batch_done_or_refused() {
+    let _eal = eal(192);
+    let mut rig = rig(Sizes { groups4: Some(64), groups6: Some(300), ..small() });
+    rig.must([1, 2].map(|number| Op::NeighborAdd(station(number), Life::Operator)));
+    let mut numbers = Numbers(17);
+    // Few addresses, few hops and any length: groups come, become uniform and go all the time.
+    let address = |numbers: &mut Numbers, six: bool| -> IpAddr {
+        let bits = numbers.next() & numbers.next() & numbers.next();
+        match six {
+            false => Ipv4Addr::from_bits(0x0a02_0000 | (bits >> 20) as u32 & 0x3ff).into(),
+            true => {
+                let low = u128::from(bits) << 60 | u128::from(bits >> 40 & 3);
+                Ipv6Addr::from_bits(0xfd00_0002u128 << 96 | low & !(0xffu128 << 120) & ((1 << 88) - 1)).into()
+            }
+        }
+    };
+    let (mut refused, mut done) = (0, 0);
+    for _ in 0..2500 {
+        let mut ops = Vec::new();
+        let is_static = |(key, _): &(Key, _)| key.source == Source::Static;
+        let there: Vec<_> = rig.model.rib.after(None).filter(is_static).map(|(key, _)| key.prefix).collect();
+        for _ in 0..=numbers.below(20) {
+            if !there.is_empty() && numbers.below(100) < there.len() as u64 {
+                let prefix = there[numbers.below(there.len() as u64) as usize];
+                ops.push(Op::RouteDel(RouteKey { prefix, metric: Some(0) }));
+                continue;
+            }
+            let six = numbers.below(2) == 0;
+            let from = if six { 20 + numbers.below(109) } else { 8 + numbers.below(25) } as u8;
+            let prefix = Prefix::from(IpNet::new(address(&mut numbers, six), from).unwrap());
+            let route = match numbers.below(4) {
+                0 => via(prefix, &[1]),
+                1 => via(prefix, &[2]),
+                action => Route {
+                    via: vec![],
+                    action: Some(if action == 2 {
+                        types::RouteAction::Punt
+                    } else {
+                        types::RouteAction::Blackhole
+                    }),
+                    ..via(prefix, &[])
+                },
+            };
+            ops.push(Op::RouteReplace(route, Life::Operator));
+        }
+        if numbers.below(5) == 0 {
+            ops.push(del("192.0.2.0/24"));
+        }
+        // A prefix that is deleted twice is refused, too; so is what needs more groups than there are.
+        match rig.model.batch(ops) {
+            Ok(()) => done += 1,
+            Err(error) => {
+                assert!(!error.message.contains("needs more"), "groups are counted before: {error}");
+                refused += 1;
+            }
+        }
+        for at in 0..48 {
+            let address = address(&mut numbers, at % 2 == 0);
+            let listed = rig.model.rib.longest(address).map_or(HOP_NO_ROUTE, |(_, route)| route.hop);
+            let mut found = [0];
+            match address {
+                IpAddr::V4(four) => rig.tables.fib4.lookup(&[four.to_bits()], &mut found),
+                IpAddr::V6(six) => rig.tables.fib6.lookup(&[six.octets()], &mut found),
+            }
+            assert_eq!(found[0], u64::from(listed), "{address}");
+        }
+    }
+    println!("{done} batches done, {refused} refused");
+    assert!(done > 500 && refused > 300, "{done} done, {refused} refused");
+    let all: Vec<_> = rig.model.rib.after(None).filter(|(key, _)| key.source == Source::Static).collect();
+    let del = |key: &Key| Op::RouteDel(RouteKey { prefix: key.prefix, metric: Some(key.number) });
+    rig.must(all.iter().map(|(key, _)| del(key)));
+    assert_eq!(
+        [0, 1].map(|family| rig.model.fill(family).2),
+        [2, 13],
+        "only groups of addresses and neighbours are left"
+    );
 }

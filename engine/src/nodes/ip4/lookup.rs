@@ -141,12 +141,14 @@ fn unusual(packet: &mut Packet, adjacency: &Adjacency) -> Next {
     if flags.any(Flags::STAYS_ON_LINK) {
         return Next::LinkLocal;
     }
+    // One that expires here is answered for that, and once: whatever else is unusual about it.
+    if packet.l3::<20>().is_none_or(|header| Ip4(header).ttl() <= 1) {
+        return Next::Rewrite;
+    }
     if flags.any(Flags::OPTIONS) {
         return Next::Options;
     }
-    // One that expires here gets no redirect: it is answered once.
-    let expires = packet.l3::<20>().is_none_or(|header| Ip4(header).ttl() <= 1);
-    if adjacency.interface == packet.meta.interface && !expires { Next::Redirect } else { Next::Rewrite }
+    if adjacency.interface == packet.meta.interface { Next::Redirect } else { Next::Rewrite }
 }
 
 /// A hop that is not a neighbour.

@@ -137,12 +137,14 @@ fn unusual(packet: &mut Packet, adjacency: &Adjacency) -> Next {
     if let Some(drop) = confined(packet, adjacency.interface) {
         return drop;
     }
+    // One that expires here is answered for that, and once: whatever else is unusual about it.
+    if packet.l3::<40>().is_none_or(|header| Ip6(header).hop_limit() <= 1) {
+        return Next::Rewrite;
+    }
     if packet.meta.flags.any(Flags::HOP_BY_HOP) {
         return Next::HopByHop;
     }
-    // One that expires here gets no redirect: it is answered once.
-    let expires = packet.l3::<40>().is_none_or(|header| Ip6(header).hop_limit() <= 1);
-    if adjacency.interface == packet.meta.interface && !expires { Next::Redirect } else { Next::Rewrite }
+    if adjacency.interface == packet.meta.interface { Next::Redirect } else { Next::Rewrite }
 }
 
 /// Why a packet may not leave by the interface `egress`. One from a link-local address may go back to its link (RFC 4007 §9).

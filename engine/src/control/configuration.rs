@@ -1,0 +1,170 @@
+//! Configurations on the control socket: they come and go in parts, for a line is bounded and a configuration is not.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use punt::control::types::{ConfigPart, ConfigReport, ConfigText, Neighbor, NeighborRow};
+use punt::control::{Paging, RpcError, one};
+
+use super::Control;
+use super::methods::{Answer, Params, answer, cursor};
+use super::model::Key;
+use crate::config::{self, Config};
+
+/// Bytes of configuration in one answer: JSON may write each as six.
+const PART: usize = 128 << 10;
+/// Bytes of configuration that all clients together may have sent in parts.
+const MAX_CONFIG: usize = 256 << 20;
+/// Faults of a configuration that are told; who mends these sees the others next.
+const MAX_FAULTS: usize = 50;
+
+/// What is remembered of a connection: the parts of a configuration that came so far.
+#[derive(Default)]
+pub struct Session {
+    coming: String,
+}
+
+/// Bytes of configurations that are coming, of all connections.
+static COMING: AtomicUsize = AtomicUsize::new(0);
+
+impl Session {
+    /// Takes a part of a configuration; gives the whole with its name when it was the last.
+    pub(super) fn receive(&mut self, part: ConfigText) -> Result<Option<(String, String)>, RpcError> {
+        let more = part.text.len();
+        if COMING.fetch_add(more, Ordering::Relaxed) + more > MAX_CONFIG {
+            COMING.fetch_sub(more, Ordering::Relaxed);
+            self.forget();
+            let most = MAX_CONFIG >> 20;
+            return Err(RpcError::refused(format!(
+                "configurations of more than {most} MiB are coming; send a smaller one"
+            )));
+        }
+        self.coming.push_str(&part.text);
+        if part.more {
+            return Ok(None);
+        }
+        let name = if part.name.is_empty() { "configuration".to_owned() } else { part.name };
+        Ok(Some((self.forget(), name)))
+    }
+
+    /// Begins anew; gives what came so far.
+    fn forget(&mut self) -> String {
+        COMING.fetch_sub(self.coming.len(), Ordering::Relaxed);
+        std::mem::take(&mut self.coming)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+pub(super) fn parse(text: &str, name: &str) -> Result<Config, RpcError> {
+    Config::parse(text, name).map_err(|errors| {
+        let mut lines: Vec<String> = errors.iter().take(MAX_FAULTS).map(ToString::to_string).collect();
+        if errors.len() > MAX_FAULTS {
+            lines.push(format!("and {} more", errors.len() - MAX_FAULTS));
+        }
+        RpcError::refused(lines.join("\n"))
+    })
+}
+
+impl Control {
+    /// What an operator should know of a configuration that is right.
+    pub(super) fn config_check(&self, config: &Config) -> Answer {
+        let mut notes = self.notes_at_start(config);
+        if config.tables != self.sizes {
+            let memory = config.memory().dpdk().div_ceil(1 << 20);
+            notes.push(format!("its tables and packets take {memory} MiB of DPDK memory for each NUMA node"));
+        }
+        answer(&ConfigReport { notes })
+    }
+
+    /// What is set, as a configuration, in parts: what changes between two of them may be in either state.
+    pub(super) fn config_text(&self, params: Params) -> Answer {
+        let Paging { after, .. } = one(params)?;
+        let mut place = after.map_or(Ok(Place::Start), |after| cursor(&after))?;
+        let mut text = String::new();
+        if place == Place::Start {
+            text += &config::write::head(&self.eal, &self.sizes);
+            place = Place::Interface(0);
+        }
+        if let Place::Interface(after) = place {
+            for facts in self.model.interfaces_after(after) {
+                if text.len() >= PART {
+                    return part(text, Some(place));
+                }
+                place = Place::Interface(facts.index);
+                text += &self
+                    .model
+                    .saved_interface(facts.index)
+                    .map_or(String::new(), |it| config::write::interface(&it));
+            }
+            place = Place::Neighbor(0, IpAddr::from([0; 4]));
+        }
+        if let Place::Neighbor(index, address) = place {
+            for (key, NeighborRow { address, mac, interface }) in
+                self.model.neighbors_after(Some((index, address)))
+            {
+                if text.len() >= PART {
+                    return part(text, Some(place));
+                }
+                place = Place::Neighbor(key.0, key.1);
+                text += &config::write::neighbor(&Neighbor { address, mac, interface });
+            }
+        }
+        let after = if let Place::Route(key) = place { Some(key) } else { None };
+        for (key, route) in self.model.saved_routes_after(after) {
+            if text.len() >= PART {
+                return part(text, Some(place));
+            }
+            place = Place::Route(key);
+            text += &config::write::route(&route);
+        }
+        part(text, None)
+    }
+}
+
+fn part(text: String, after: Option<Place>) -> Answer {
+    answer(&ConfigPart { text, after: after.map(|place| place.to_string()) })
+}
+
+/// The last item of a part of a configuration.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Start,
+    Interface(u32),
+    Neighbor(u32, IpAddr),
+    Route(Key),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Start => f.write_str("start"),
+            Place::Interface(index) => write!(f, "interface {index}"),
+            Place::Neighbor(index, address) => write!(f, "neighbor {index} {address}"),
+            Place::Route(key) => write!(f, "route {key}"),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Place, ()> {
+        let (kind, rest) = text.split_once(' ').ok_or(())?;
+        let place = match kind {
+            "interface" => rest.parse().ok().map(Place::Interface),
+            "neighbor" => rest.split_once(' ').and_then(|(index, address)| {
+                Some(Place::Neighbor(index.parse().ok()?, address.parse().ok()?))
+            }),
+            "route" => rest.parse().ok().map(Place::Route),
+            _ => None,
+        };
+        place.ok_or(())
+    }
+}

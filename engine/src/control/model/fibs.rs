@@ -12,6 +12,10 @@
 //!   may take one. An IPv4 change frees a group only by making it uniform, and takes one only where there was none, for all 256
 //!   addresses had one hop: looking them all up tells. So loading and unloading IPv4 routes hardly ever waits.
 //!
+//! What cannot be kept apart from here is one change that frees a group and takes it again itself: of a prefix that holds longer ones, some
+//! with its old hop and some with its new. A reader that stood still between its two loads for as long as that call takes could then
+//! find the other of the two.
+//!
 //! DPDK's own count of groups goes wrong ([`FibWriter::forget_reserved`](dpdk_sys::FibWriter::forget_reserved)), so they are counted
 //! here: one for each /24 that has longer prefixes in it, and for IPv6 one for each further octet of their paths.
 

@@ -91,12 +91,15 @@ impl<N: Node> Named for N {
     const NAME: &'static str = <N as Node>::NAME;
 }
 
-/// The edges that the packets of a frame take, one for each.
+/// The edges that the packets of a frame take, one for each: the first of the node's, unless another is set. So the first is best the
+/// one that most packets take.
 pub struct NextOf<'a, E>(&'a mut [u8], PhantomData<E>);
 
 impl<'a, E: Edges> NextOf<'a, E> {
     /// Over a row of edge indices.
+    #[inline(always)]
     pub fn over(row: &'a mut [u8]) -> Self {
+        row.fill(0);
         NextOf(row, PhantomData)
     }
 
@@ -129,7 +132,9 @@ impl<E: Edges> Place<'_, E> {
     /// The packet takes this edge.
     #[inline(always)]
     pub fn is(&mut self, edge: E) {
-        *self.0 = edge.index();
+        if edge.index() != 0 {
+            *self.0 = edge.index();
+        }
     }
 }
 

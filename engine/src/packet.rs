@@ -15,7 +15,8 @@ pub struct Packet {
 pub struct Meta {
     /// The L3 interface it came in on: a port's own, or a sub-interface once the tags are read.
     pub interface: u32,
-    /// What the lookup found: an index into [`Tables::hops`](crate::tables::Tables::hops).
+    /// What the lookup found: an index into [`Tables::hops`](crate::tables::Tables::hops). Before `ip4-lookup`, what that looks up: the
+    /// destination, which `ip4-input` has just read.
     pub hop: u32,
     /// The reason, where the node chooses it at run time (an edge of the form `chosen reason`).
     pub reason: u32,

@@ -325,7 +325,9 @@ pub fn split(mut packet: Packet, at: usize) -> Packet {
 pub fn at_l3(l3: &[u8], ethertype: u16) -> Packet {
     let mut frame = [&LAN_MAC[..], &HOST_MAC, &ethertype.to_be_bytes()].concat();
     frame.extend_from_slice(l3);
-    let meta = Meta { interface: LAN, l3: 14, l4: NO_OFFSET, ..Meta::default() };
+    let destination = l3.get(16..20).filter(|_| ethertype == crate::wire::ETHERTYPE_IP4);
+    let hop = destination.map_or(0, |address| crate::wire::be32(address, 0));
+    let meta = Meta { interface: LAN, hop, l3: 14, l4: NO_OFFSET, ..Meta::default() };
     Packet { mbuf: dpdk_sys::Packet::from_bytes(&frame), meta }
 }
 

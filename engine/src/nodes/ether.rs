@@ -64,18 +64,22 @@ impl Node for EtherInput {
 fn input(context: &Context, interface: &Interface, packet: &mut Packet) -> Next {
     let Some(header) = packet.bytes().first_chunk::<16>() else { return short(context, interface, packet) };
     let (destination, source) = addresses(header);
-    let ethertype = u16::from_be_bytes([header[12], header[13]]);
+    // In the byte order of the wire.
+    let ethertype = u16::from_ne_bytes([header[12], header[13]]);
     if destination == interface.mac
         && source != interface.mac
         && !source.is_group()
         && !source.is_zero()
         && interface.up
-        && let ETHERTYPE_IP4 | ETHERTYPE_IP6 = ethertype
     {
-        packet.meta.l3 = 14;
-        return if ethertype == ETHERTYPE_IP4 { Next::Ip4 } else { Next::Ip6 };
+        const IP4: u16 = ETHERTYPE_IP4.to_be();
+        const IP6: u16 = ETHERTYPE_IP6.to_be();
+        if let IP4 | IP6 = ethertype {
+            packet.meta.l3 = 14;
+            return if ethertype == IP4 { Next::Ip4 } else { Next::Ip6 };
+        }
     }
-    anything(context, interface, packet, destination, source, ethertype)
+    anything(context, interface, packet, destination, source, u16::from_be(ethertype))
 }
 
 /// The destination and the source of a frame.

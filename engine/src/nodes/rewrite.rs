@@ -6,8 +6,8 @@ use crate::tables::Adjacency;
 /// The L2 header, and the first `N` bytes of the L3 header behind it.
 #[inline(always)]
 pub fn split<const N: usize>(packet: &mut Packet) -> Option<(&mut [u8], &mut [u8; N])> {
-    let (link, l3) = packet.mbuf.bytes_mut().split_at_mut_checked(packet.meta.l3 as usize)?;
-    Some((link, l3.first_chunk_mut()?))
+    let end = packet.meta.l3 as usize + N;
+    packet.mbuf.bytes_mut().get_mut(..end)?.split_last_chunk_mut()
 }
 
 /// Writes the adjacency's L2 header over one of the same length. Only one without tags: `false`, and nothing done, for any other.

@@ -53,14 +53,16 @@ impl Node for Ip4Input {
         if packet.meta.l3 as u32 + ip.total_len() as u32 > packet.mbuf.len() {
             return Next::Truncated;
         }
+        // Loaded before the ways part, or the compiler loads them byte by byte on one of them.
+        let (source, destination) = (ip.source(), ip.destination());
         match packet.mbuf.ip_checksum() {
             Checksum::Good => {}
             Checksum::Unknown if ip.is_checksum_right() => {}
             _ => return Next::Checksum,
         }
-        let unusual = is_unusual(header);
         packet.meta.l4 = packet.meta.l3 + 20;
-        if unusual {
+        packet.meta.hop = destination;
+        if is_unusual(source) || is_unusual(destination) || source == destination {
             return by_address(packet);
         }
         Next::Lookup
@@ -79,11 +81,9 @@ const UNUSUAL: [bool; 256] = {
     unusual
 };
 
-/// Do the addresses need a closer look?
 #[inline(always)]
-fn is_unusual(header: &[u8; 20]) -> bool {
-    let [.., a, b, c, d, e, f, g, h] = *header;
-    UNUSUAL[a as usize] || UNUSUAL[e as usize] || [a, b, c, d] == [e, f, g, h]
+fn is_unusual(address: u32) -> bool {
+    UNUSUAL[(address >> 24) as usize]
 }
 
 #[cold]
@@ -113,7 +113,9 @@ fn with_options(packet: &mut Packet) -> Next {
     if sum(header) != 0xffff {
         return Next::Checksum;
     }
+    let destination = ip.destination();
     packet.meta.l4 = packet.meta.l3 + len;
+    packet.meta.hop = destination;
     packet.meta.flags.set(Flags::OPTIONS);
     by_address(packet)
 }

@@ -62,7 +62,7 @@ impl Node for Ip4Lookup {
 
     fn packet(&mut self, context: &Context, packet: &mut Packet) -> Next {
         let mut hop = [HOP_TORN as u64];
-        context.tables.fib4.lookup(&[destination(packet)], &mut hop);
+        context.tables.fib4.lookup(&[packet.meta.hop], &mut hop);
         along(context, packet, hop[0] as u32)
     }
 
@@ -70,7 +70,7 @@ impl Node for Ip4Lookup {
         let (mut addresses, mut hops) = ([0; BULK], [0; BULK]);
         for (packets, mut next) in packets.chunks_mut(BULK).zip(next.chunks(BULK)) {
             for (address, packet) in addresses.iter_mut().zip(&*packets) {
-                *address = destination(packet);
+                *address = packet.meta.hop;
             }
             context.tables.fib4.lookup(&addresses[..packets.len()], &mut hops[..packets.len()]);
             for ((packet, mut next), &hop) in next.each(packets).zip(&hops) {
@@ -80,18 +80,14 @@ impl Node for Ip4Lookup {
     }
 }
 
-/// The address that is looked up; `ip4-input` has seen to it that there is one.
-#[inline(always)]
-fn destination(packet: &Packet) -> u32 {
-    packet.l3::<20>().map_or(0, |header| Ip4(header).destination())
-}
-
 /// Where the hop leads this packet.
 #[inline(always)]
 fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
-    packet.meta.hop = hop;
     match context.tables.hop(hop, context.guard) {
-        Hop::Forward(adjacency) if is_plain(packet, adjacency) => Next::Rewrite,
+        Hop::Forward(adjacency) if is_plain(packet, adjacency) => {
+            packet.meta.hop = hop;
+            Next::Rewrite
+        }
         _ => otherwise(context, packet, hop),
     }
 }
@@ -108,9 +104,10 @@ fn otherwise(context: &Context, packet: &mut Packet, hop: u32) -> Next {
     if hop == HOP_TORN {
         return again(context, packet);
     }
-    if let Hop::Ecmp(group) = context.tables.hop(hop, context.guard) {
-        packet.meta.hop = group.pick(flow4(packet));
-    }
+    packet.meta.hop = match context.tables.hop(hop, context.guard) {
+        Hop::Ecmp(group) => group.pick(flow4(packet)),
+        _ => hop,
+    };
     match context.tables.hop(packet.meta.hop, context.guard) {
         Hop::Forward(adjacency) if is_plain(packet, adjacency) => Next::Rewrite,
         Hop::Forward(adjacency) => unusual(packet, adjacency),
@@ -123,11 +120,12 @@ fn otherwise(context: &Context, packet: &mut Packet, hop: u32) -> Next {
 fn again(context: &Context, packet: &mut Packet) -> Next {
     let mut hop = [HOP_TORN as u64];
     for _ in 1..TRIES {
-        context.tables.fib4.lookup(&[destination(packet)], &mut hop);
+        context.tables.fib4.lookup(&[packet.meta.hop], &mut hop);
         if hop[0] != HOP_TORN as u64 {
             return along(context, packet, hop[0] as u32);
         }
     }
+    packet.meta.hop = HOP_TORN;
     Next::Torn
 }
 

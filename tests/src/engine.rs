@@ -357,7 +357,8 @@ impl Engine {
     /// The same while traffic goes on: the books balance with what is in flight, and the engine stops cleanly.
     #[track_caller]
     pub fn finish_busy(self) -> TempDir {
-        self.ok("audit");
+        let audit = self.json("audit");
+        assert_eq!(audit["balanced"], true, "{audit}");
         self.stop(Signal::SIGTERM)
     }
 

@@ -86,12 +86,12 @@ fn what_is_larger_than_the_way_is_counted_and_not_sent() {
     engine.ok("interface set wan --mtu 1400");
     assert!(reaches(&lab.host, "-M do -s 1372 10.0.1.2"));
     assert!(in_vain(&lab.host, "-M do -s 1373 10.0.1.2"));
-    assert!(engine.reason("ip4.mtu-exceeded") >= 5, "not to be fragmented");
+    five(&engine, "ip4.mtu-exceeded");
     assert!(in_vain(&lab.host, "-M dont -s 1373 10.0.1.2"));
-    assert!(engine.reason("ip4.needs-fragmentation") >= 5, "to be fragmented");
+    five(&engine, "ip4.needs-fragmentation");
     assert!(reaches(&lab.host, "-M do -s 1352 fd00:b::2"));
     assert!(in_vain(&lab.host, "-M do -s 1353 fd00:b::2"));
-    assert!(engine.reason("ip6.packet-too-big") >= 5, "IPv6");
+    five(&engine, "ip6.packet-too-big");
     engine.ok("interface set wan --mtu 1500");
     assert!(reaches(&lab.host, "-M do -s 1373 10.0.1.2"));
     assert!(reaches(&lab.host, "-M do -s 1353 fd00:b::2"));
@@ -102,12 +102,12 @@ fn what_is_larger_than_the_way_is_counted_and_not_sent() {
 fn routers_on_the_way_are_counted_in_ttl() {
     let Some((lab, engine)) = cabled("0@0,1@1") else { return };
     assert!(in_vain(&lab.host, "-t 1 10.0.1.2"));
-    assert!(engine.reason("ip4.ttl-expired") >= 5);
+    five(&engine, "ip4.ttl-expired");
     assert!(reaches(&lab.host, "-t 2 10.0.1.2"));
     assert!(in_vain(&lab.host, "-t 1 fd00:b::2"));
-    assert!(engine.reason("ip6.hop-limit-expired") >= 5);
+    five(&engine, "ip6.hop-limit-expired");
     assert!(in_vain(&lab.host, "10.0.0.1"), "nobody answers for the router yet");
-    assert!(engine.reason("local.icmp-echo") >= 5);
+    five(&engine, "local.icmp-echo");
     engine.finish();
 }
 
@@ -142,12 +142,12 @@ fn an_interface_goes_down_and_comes_up() {
     assert!(reaches(&lab.host, "10.0.1.2"));
     engine.ok("interface set wan --down");
     assert!(in_vain(&lab.host, "10.0.1.2"));
-    assert!(engine.drops("egress interface is down") >= 5, "{}", engine.ok("stats drops"));
+    engine.until("five packets are dropped", |engine| engine.drops("egress interface is down") >= 5);
     engine.ok("interface set wan --up");
     assert!(reaches(&lab.host, "10.0.1.2"));
     engine.ok("neighbor del 10.0.1.2 dev wan");
     assert!(in_vain(&lab.host, "10.0.1.2"));
-    assert!(engine.reason("ip4.unresolved-neighbor") >= 5);
+    five(&engine, "ip4.unresolved-neighbor");
     engine.ok(&format!("neighbor add 10.0.1.2 lladdr {} dev wan", plan::words(UPSTREAM.mac)));
     assert!(reaches(&lab.host, "10.0.1.2"));
     engine.ok("interface set wan --mac 02:00:00:00:0b:77");
@@ -162,9 +162,15 @@ fn reaches(host: &Namespace, ping: &str) -> bool {
     answers(host, &format!("-c 5 -i 0.05 -w 30 {ping}")) >= 5
 }
 
-/// Whether none of a host's pings is answered; it sends five at least.
+/// Whether none of a host's five pings is answered.
 fn in_vain(host: &Namespace, ping: &str) -> bool {
-    answers(host, &format!("-i 0.05 -w 1 {ping}")) == 0
+    answers(host, &format!("-c 5 -i 0.05 -W 1 {ping}")) == 0
+}
+
+/// Waits until five packets were punted for this reason.
+#[track_caller]
+fn five(engine: &Engine, reason: &str) {
+    engine.until(&format!("five packets are punted for {reason}"), |engine| engine.reason(reason) >= 5);
 }
 
 /// How many answers a ping from a host gets.

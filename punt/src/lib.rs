@@ -4,16 +4,21 @@
 //! same crate, so what they send and what the engine takes are the same types.
 //!
 //! - [`reason`], [`class`], [`registry`]: the named exceptions for which a packet is punted.
+//! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
 pub mod class;
 pub mod control;
+pub mod matching;
 pub mod reason;
 pub mod registry;
+pub mod target;
 pub mod value;
 
 pub use class::Class;
+pub use matching::{Family, Match};
 pub use reason::{Action, Reason};
 pub use registry::{Duplicates, Registered, Registry};
-pub use value::{InterfaceAddress, Mac, Prefix};
+pub use target::Target;
+pub use value::{InterfaceAddress, Mac, Prefix, Rate};

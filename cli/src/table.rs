@@ -68,6 +68,11 @@ fn text(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::String(text) => text.replace(char::is_control, " "),
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
+        Value::Object(fields) if fields.is_empty() => "-".into(),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| format!("{name}={}", text(value));
+            fields.iter().map(field).collect::<Vec<_>>().join(",")
+        }
         other => other.to_string(),
     }
 }

@@ -18,7 +18,7 @@ pub mod notify;
 pub mod packet;
 pub mod panic;
 pub mod ports;
-pub mod quiescent;
+pub use punt::quiescent;
 pub mod run;
 pub mod tables;
 pub mod wire;

@@ -1,18 +1,26 @@
-//! The punt library of puntd: why packets leave the forwarding graph, and the protocol that drives the engine.
+//! The punt library of puntd: why packets leave the forwarding graph, who gets them, and the protocol that drives the engine.
 //!
 //! It knows no DPDK: an engine hands it bytes and metadata, never buffers. `puntctl` and other clients use the
 //! same crate, so what they send and what the engine takes are the same types.
 //!
 //! - [`reason`], [`class`], [`registry`]: the named exceptions for which a packet is punted.
+//! - [`record`], [`ring`]: what a sink receives, and the way it takes from a worker.
+//! - [`quiescent`]: changing what workers read, while they read it.
 //! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
 pub mod class;
 pub mod control;
+pub mod lane;
+pub mod quiescent;
 pub mod matching;
 pub mod reason;
+pub mod record;
 pub mod registry;
+pub mod ring;
+pub mod sink;
+mod sync;
 pub mod target;
 pub mod value;
 

@@ -1,0 +1,76 @@
+//! A sink: where packets go, by a thread of its own.
+//!
+//! What workers, the control plane and the sink's thread share is [`Sink`]. Workers only look at whether it is open and write to its lanes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::lane::Lane;
+
+/// Sinks that there can be at once: each has a bit in a worker's dirty word.
+pub const MAX_SINKS: usize = 64;
+
+/// One sink, as everybody sees it.
+pub struct Sink {
+    /// What the operator calls it.
+    pub name: String,
+    /// Its bit in the workers' [`Dirty`] words, from 0.
+    pub slot: usize,
+    /// The errno that suspended it, or 0.
+    suspended: AtomicI32,
+    /// One for each (worker, class) that has a registration. The control plane adds; workers have their own references.
+    lanes: RwLock<Vec<Arc<Lane>>>,
+}
+
+impl Sink {
+    /// A sink without lanes, open.
+    pub fn new(name: String, slot: usize) -> Sink {
+        Sink { name, slot, suspended: AtomicI32::new(0), lanes: RwLock::default() }
+    }
+
+    /// For workers: the errno that suspended it, if it is.
+    #[inline(always)]
+    pub fn suspended(&self) -> Option<i32> {
+        match self.suspended.load(Ordering::Relaxed) {
+            0 => None,
+            errno => Some(errno),
+        }
+    }
+
+    /// For its thread: nobody is there (`Some(errno)`), or somebody is again.
+    pub fn suspend(&self, errno: Option<i32>) {
+        self.suspended.store(errno.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// For the control plane: one more lane.
+    pub fn add(&self, lane: Arc<Lane>) {
+        self.lanes.write().push(lane);
+    }
+
+    /// All lanes, in the order in which they came.
+    pub fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.read().clone()
+    }
+}
+
+/// One worker's word: which sinks have something new. Workers set bits and wake nobody; the waker looks.
+#[derive(Default)]
+pub struct Dirty(AtomicU64);
+
+impl Dirty {
+    /// For the worker: there is something for the sink in this slot.
+    #[inline(always)]
+    pub fn set(&self, slot: usize) {
+        let bit = 1 << (slot % MAX_SINKS);
+        if self.0.load(Ordering::Relaxed) & bit == 0 {
+            self.0.fetch_or(bit, Ordering::Release);
+        }
+    }
+
+    /// For the waker: the slots that have something new since it last looked.
+    pub fn take(&self) -> u64 {
+        if self.0.load(Ordering::Relaxed) == 0 { 0 } else { self.0.swap(0, Ordering::AcqRel) }
+    }
+}

@@ -49,8 +49,8 @@ pub struct Interface {
     pub mtu: Option<u16>,
     /// By default the port's (a made-up local one where it has none), or the parent's.
     pub mac: Option<Mac>,
-    /// Whether it takes and sends packets.
-    pub up: bool,
+    /// Whether it takes and sends packets; by default it does.
+    pub up: Option<bool>,
 }
 
 /// What an interface is.

@@ -166,7 +166,7 @@ fn interface_set(set: InterfaceSet) -> Result<Op, String> {
         })?)),
         None => None,
     };
-    Ok(Op::InterfaceSet(Settings { name, mtu, mac: mac.map(Some), up }))
+    Ok(Op::InterfaceSet(Settings { name, mtu, mac: mac.map(Some), up: up.map(Some), life: Life::Operator }))
 }
 
 impl Control {

@@ -154,9 +154,17 @@ impl Control {
         }];
         notes.extend(self.notes_at_start(config));
         let kept = self.model.count_of_operators();
-        for (count, what) in kept.into_iter().zip(["address", "neighbor", "route"]) {
-            if count > 0 {
-                notes.push(format!("{count} {what} entries that an operator added stay"));
+        let names = [
+            ("address", "addresses"),
+            ("neighbour", "neighbours"),
+            ("route", "routes"),
+            ("interface setting", "interface settings"),
+        ];
+        for (count, (one, several)) in kept.into_iter().zip(names) {
+            match count {
+                0 => {}
+                1 => notes.push(format!("1 {one} that an operator made stays")),
+                count => notes.push(format!("{count} {several} that operators made stay")),
             }
         }
         Ok(notes)

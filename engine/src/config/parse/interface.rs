@@ -34,7 +34,7 @@ pub fn read(
         }
         right
     });
-    let up = fields.boolean("up", reader).unwrap_or(true);
+    let up = fields.boolean("up", reader);
     places.interfaces.push(InterfacePlaces {
         at: name.at,
         mtu: mtu.as_ref().map_or(name.at, |mtu| mtu.at),

@@ -53,9 +53,9 @@ fn reads_what_people_write() {
     assert_eq!(names, ["lan", "wan", "lan.100", "customer", "0000:3b:00.1"]);
     let [lan, wan, tagged, customer, pci] = config.interfaces.as_slice() else { unreachable!() };
     assert_eq!(lan.link, Link::Port("net_pcap0".into()));
-    assert_eq!((lan.mtu, lan.mac, lan.up), (Some(1500), Some(Mac([2, 0, 0, 0, 0, 1])), true));
+    assert_eq!((lan.mtu, lan.mac, lan.up), (Some(1500), Some(Mac([2, 0, 0, 0, 0, 1])), None));
     assert_eq!(lan.addresses, ["10.0.0.1/24".parse().unwrap(), "fd00:a::1/64".parse().unwrap()]);
-    assert_eq!((wan.mtu, wan.mac, wan.up), (None, None, false));
+    assert_eq!((wan.mtu, wan.mac, wan.up), (None, None, Some(false)));
     let tags = |tpid, vlan, inner| Link::Vlan { parent: "lan".into(), tags: Tags { tpid, vlan, inner } };
     assert_eq!(tagged.link, tags(Tpid::Dot1q, 100, None));
     assert_eq!(customer.link, tags(Tpid::Dot1ad, 200, Some(7)));

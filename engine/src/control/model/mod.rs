@@ -135,7 +135,7 @@ impl Model {
         let mac = if mac.is_zero() || mac.is_group() { made_up(port.name()) } else { mac };
         let link = Link::Port(self.interfaces.ports.len());
         self.interfaces.ports.push(PortFacts { id: port.id(), name: port.name().to_string(), mac });
-        let interface = Iface { name, link, mtu: None, mac: None, up: true, addresses: Vec::new() };
+        let interface = Iface::new(name, link);
         self.published.add_port(port)?;
         self.touch_interface(index);
         self.interfaces.by_index.insert(index, interface);

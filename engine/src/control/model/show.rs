@@ -48,7 +48,7 @@ impl Model {
             index,
             port: (at, &self.interfaces.ports.get(at)?.name),
             effective: self.interfaces.effective(index)?,
-            up: interface.up,
+            up: interface.is_up(),
             vlan,
             addresses: interface.addresses.iter().map(|(own, _)| *own).collect(),
         })
@@ -150,7 +150,9 @@ impl Model {
 
     /// An interface as a configuration has it.
     pub fn saved_interface(&self, index: u32) -> Option<config::Interface> {
-        let Iface { name, link, mtu, mac, up, addresses } = self.interfaces.get(index)?.clone();
+        let interface = self.interfaces.get(index)?;
+        let (mtu, mac, up) = (interface.mtu(), interface.mac(), interface.up.map(|(up, _)| up));
+        let Iface { name, link, addresses, .. } = interface.clone();
         let link = match link {
             Link::Port(at) => config::Link::Port(self.interfaces.ports.get(at)?.name.clone()),
             Link::Vlan { parent, tags } => {

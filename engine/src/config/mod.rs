@@ -11,7 +11,7 @@ pub mod write;
 use punt::control::types::{Neighbor, Route};
 use punt::{InterfaceAddress, Mac};
 
-pub use check::{MIN_MTU6, is_link_local, too_small};
+pub use check::{MIN_MTU6, is_link_local, no_match, too_small};
 pub use memory::{FibSize, MAX_ADDRESSES, Memory, Sizes};
 pub use parse::{MAX_MTU, MIN_MTU};
 pub use read::nearest;

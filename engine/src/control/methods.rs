@@ -229,10 +229,7 @@ impl Control {
 
     fn route_get(&self, params: Params) -> Answer {
         let RouteQuery { address } = one(params)?;
-        match self.model.route_to(address) {
-            Some(route) => answer(&route),
-            None => Err(RpcError::refused(format!("no route covers {address}"))),
-        }
+        answer(&self.model.way_to(address).map_err(RpcError::refused)?)
     }
 
     /// Is there room for so many more routes? Nothing is set aside: one operator loads at a time.

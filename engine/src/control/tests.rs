@@ -105,10 +105,11 @@ fn what_is_set_is_shown() {
     let get = |control: &mut Control, address| call(control, "route.get", json!({ "address": address }));
     let ecmp = get(&mut control, "10.2.9.9").unwrap();
     assert_eq!(
-        (&ecmp["prefix"], &ecmp["hops"]),
+        (&ecmp["prefix"], &ecmp["verdict"], &ecmp["hops"]),
         (
             &json!("10.2.0.0/16"),
-            &json!([{"via": "10.0.1.2", "dev": "wan", "mac": "02:00:00:00:00:02"}, {"via": "10.0.0.9", "dev": "lan", "mac": null}])
+            &json!("forward"),
+            &json!([{"via": "10.0.1.2", "dev": "wan", "mac": "02:00:00:00:00:02"}])
         )
     );
     let neighbor = get(&mut control, "10.0.1.2").unwrap();

@@ -207,6 +207,10 @@ fn says_what_does_not_fit_together() {
             "f:3: route.dev: there is no interface dmz-outside in this file; add [interface.dmz-outside]",
         ),
         (
+            "[[route]]\nprefix = \"239.0.0.0/8\"\naction = \"punt\"",
+            "f:3: route: 239.0.0.0/8 would never match: packets to groups (224.0.0.0/4) are not routed; leave this route out",
+        ),
+        (
             "[[route]]\nprefix = \"default6\"\nvia = \"fe80::2\"",
             "f:3: route: default6 goes via fe80::2, which is on every link; name the interface (dev)",
         ),

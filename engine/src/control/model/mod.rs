@@ -18,6 +18,7 @@ mod stage;
 mod tests;
 #[cfg(test)]
 mod traffic;
+mod way;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

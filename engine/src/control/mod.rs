@@ -146,7 +146,7 @@ impl Control {
     /// # Errors
     /// When something cannot be done; then nothing has changed.
     pub fn apply(&mut self, config: &Config) -> Result<Vec<String>, Refused> {
-        let changes = self.model.apply(config)?;
+        let changes = self.model.apply(config).map_err(|refused| self.at_start(config, refused))?;
         let mut notes = vec![match changes {
             0 => "nothing changed".to_owned(),
             1 => "1 change".to_owned(),
@@ -168,6 +168,14 @@ impl Control {
             }
         }
         Ok(notes)
+    }
+
+    /// A table that is too small now may be large enough in the file.
+    fn at_start(&self, config: &Config, refused: Refused) -> Refused {
+        match config.tables != self.sizes && refused.message.starts_with("tables.") {
+            true => Refused::new(format!("{}, and restart the engine", refused.message)),
+            false => refused,
+        }
     }
 
     /// What a configuration says that only a start can do.

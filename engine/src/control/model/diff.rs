@@ -31,20 +31,27 @@ struct Difference {
     routes: Vec<(Key, bool)>,
 }
 
+impl Difference {
+    /// What is to be done, in its order.
+    fn take_ops(&mut self) -> Vec<Op> {
+        let go = std::mem::take(&mut self.go).into_iter().flatten();
+        go.chain(self.interfaces.drain(..)).chain(self.come.drain(..)).collect()
+    }
+}
+
 impl Model {
     /// Does what lies between what is set and `config`, or nothing; returns how many operations that took.
     ///
     /// # Errors
     /// When the configuration does not fit the ports, the tables, or what operators made.
     pub fn apply(&mut self, config: &Config) -> Result<usize, Refused> {
-        let Difference { go, interfaces, come, addresses, neighbors, routes } =
-            self.difference(config).map_err(Refused::new)?;
-        let ops: Vec<Op> = go.into_iter().flatten().chain(interfaces).chain(come).collect();
+        let mut difference = self.difference(config).map_err(Refused::new)?;
+        let ops = difference.take_ops();
         let count = ops.len();
         if count > 0 {
             self.batch(ops)?;
         }
-        for (index, address) in addresses {
+        for (index, address) in difference.addresses {
             let interface = self.interfaces.by_index.get_mut(&index);
             let own = interface.and_then(|it| it.addresses.iter_mut().find(|(own, _)| *own == address));
             if let Some((_, life)) = own {
@@ -54,14 +61,25 @@ impl Model {
         for interface in &config.interfaces {
             self.adopt_settings(interface);
         }
-        for key in neighbors {
+        for key in difference.neighbors {
             if let Some(neighbor) = self.neighbors.get_mut(&key) {
                 neighbor.life = Life::Config;
             }
         }
-        for (key, dev_named) in routes {
+        for (key, dev_named) in difference.routes {
             self.adopt_route(key, dev_named);
         }
+        Ok(count)
+    }
+
+    /// Whether [`apply`](Model::apply) would do it, and with how many operations, as far as that can be told without doing it.
+    ///
+    /// # Errors
+    /// Those of `apply`, but for what drivers refuse.
+    pub fn check(&mut self, config: &Config) -> Result<usize, Refused> {
+        let ops = self.difference(config).map_err(Refused::new)?.take_ops();
+        let count = ops.len();
+        self.rehearse(ops)?;
         Ok(count)
     }
 

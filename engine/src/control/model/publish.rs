@@ -75,6 +75,11 @@ impl Published {
         self.tables.hops.len()
     }
 
+    /// Whether these changes fit into the FIBs, which stay as they are.
+    pub fn fits(&mut self, changes: &[Change]) -> Result<(), String> {
+        self.fibs.fits(changes)
+    }
+
     /// Groups of the FIBs that are taken.
     pub fn groups(&self) -> [usize; 2] {
         self.fibs.groups()
@@ -143,7 +148,7 @@ impl Model {
     }
 
     /// The prefixes whose hop is another after the batch than before.
-    fn changes(&self) -> Vec<Change> {
+    pub(super) fn changes(&self) -> Vec<Change> {
         let change = |(key, changed): &(Key, Changed)| Change {
             prefix: key.prefix,
             before: changed.before,

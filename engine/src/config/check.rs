@@ -10,6 +10,7 @@ use punt::control::types::Route;
 use super::parse::Places;
 use super::read::{Reader, nearest};
 use super::{Config, DEFAULT_MTU, Interface, Link};
+use crate::nodes::unrouted::never_matches;
 
 /// The least MTU of an interface with IPv6 addresses (RFC 8200 §5).
 pub const MIN_MTU6: u16 = 1280;
@@ -125,7 +126,10 @@ fn check_routes(config: &Config, index: &Index, places: &Places, reader: &mut Re
     for (route, &at) in config.routes.iter().zip(&places.routes) {
         match route.check() {
             Err(fault) => reader.wrong(at, "route", fault),
-            Ok(()) => check_hops(index, places, route, at, reader),
+            Ok(()) => match never_matches(route.prefix) {
+                Some(why) => reader.wrong(at, "route", no_match(route.prefix, why)),
+                None => check_hops(index, places, route, at, reader),
+            },
         }
         let metric = route.metric.unwrap_or(0);
         if !taken.insert((route.prefix, metric)) {
@@ -164,6 +168,11 @@ fn check_hops(index: &Index, places: &Places, route: &Route, at: usize, reader: 
             reader.wrong(at, "route.via", fault);
         }
     }
+}
+
+/// The sentence about a route that no packet would take.
+pub fn no_match(prefix: Prefix, why: &str) -> String {
+    format!("{prefix} would never match: {why}; leave this route out")
 }
 
 /// The sentence about a table that is too small.

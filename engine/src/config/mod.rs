@@ -11,7 +11,7 @@ pub mod write;
 use punt::control::types::{Neighbor, Route};
 use punt::{InterfaceAddress, Mac};
 
-pub use check::{MIN_MTU6, is_link_local, too_small};
+pub use check::{MIN_MTU6, is_link_local, no_match, too_small};
 pub use memory::{FibSize, MAX_ADDRESSES, Memory, Sizes};
 pub use parse::{MAX_MTU, MIN_MTU};
 pub use read::nearest;
@@ -49,8 +49,8 @@ pub struct Interface {
     pub mtu: Option<u16>,
     /// By default the port's (a made-up local one where it has none), or the parent's.
     pub mac: Option<Mac>,
-    /// Whether it takes and sends packets.
-    pub up: bool,
+    /// Whether it takes and sends packets; by default it does.
+    pub up: Option<bool>,
 }
 
 /// What an interface is.

@@ -56,7 +56,7 @@ pub fn interface(interface: &Interface) -> String {
     }
     text += &optional("mtu", *mtu);
     text += &optional("mac", mac.map(quoted));
-    if *up { text } else { text + "up = false\n" }
+    text + &optional("up", *up)
 }
 
 /// One `[[neighbor]]`.
@@ -151,14 +151,21 @@ mod tests {
             let port = Link::Port(if up { name.clone() } else { format!("port{at}") });
             let sub = if up { format!("{name}.{}", tags.vlan) } else { format!("sub{at}") };
             let addresses = vec![address.parse().unwrap()];
-            config.interfaces.push(Interface { name: name.clone(), link: port, addresses, mtu, mac, up });
+            config.interfaces.push(Interface {
+                name: name.clone(),
+                link: port,
+                addresses,
+                mtu,
+                mac,
+                up: up.then_some(true),
+            });
             config.interfaces.push(Interface {
                 name: sub,
                 link: vlan,
                 addresses: vec![],
                 mtu,
                 mac: None,
-                up: !up,
+                up: (!up).then_some(false),
             });
             let neighbor: IpAddr = Ipv4Addr::new(10, 99, at as u8, a).into();
             config.neighbors.push(Neighbor {

@@ -232,5 +232,5 @@ pub fn del_metric(prefix: &str, metric: u32) -> Op {
 
 /// An interface that is told nothing yet.
 pub fn set(name: &str) -> Settings {
-    Settings { name: name.into(), ..Settings::default() }
+    Settings { name: name.into(), mtu: None, mac: None, up: None, life: Life::Operator }
 }

@@ -9,6 +9,7 @@ pub mod l2;
 pub mod local;
 mod rewrite;
 pub mod transmit;
+pub mod unrouted;
 
 #[cfg(test)]
 mod captures;

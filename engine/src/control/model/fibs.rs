@@ -83,6 +83,16 @@ impl Fibs {
         Ok(())
     }
 
+    /// Whether all the changes would fit; nothing changes.
+    ///
+    /// # Errors
+    /// With the size that would do.
+    pub fn fits(&mut self, changes: &[Change]) -> Result<(), String> {
+        self.make_room(changes)?;
+        self.give_back(changes, |change| change.before);
+        Ok(())
+    }
+
     /// Counts what comes, beside what goes and is still there.
     fn make_room(&mut self, changes: &[Change]) -> Result<(), String> {
         for change in changes.iter().filter(|change| change.before.is_none()) {

@@ -18,6 +18,7 @@ mod stage;
 mod tests;
 #[cfg(test)]
 mod traffic;
+mod way;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -135,7 +136,7 @@ impl Model {
         let mac = if mac.is_zero() || mac.is_group() { made_up(port.name()) } else { mac };
         let link = Link::Port(self.interfaces.ports.len());
         self.interfaces.ports.push(PortFacts { id: port.id(), name: port.name().to_string(), mac });
-        let interface = Iface { name, link, mtu: None, mac: None, up: true, addresses: Vec::new() };
+        let interface = Iface::new(name, link);
         self.published.add_port(port)?;
         self.touch_interface(index);
         self.interfaces.by_index.insert(index, interface);
@@ -147,6 +148,24 @@ impl Model {
     /// # Errors
     /// Says which of them is refused, and why; everything is as it was then.
     pub fn batch(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
+        self.stage_all(ops)?;
+        self.commit().map_err(Refused::new)
+    }
+
+    /// Whether [`batch`](Model::batch) would do all of `ops`, and everything stays as it is. What a driver would refuse is not known.
+    ///
+    /// # Errors
+    /// Those of `batch`.
+    pub fn rehearse(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
+        self.stage_all(ops)?;
+        let changes = self.changes();
+        let fits = self.check_room().and_then(|()| self.published.fits(&changes));
+        self.put_back();
+        self.forget_hops();
+        fits.map_err(Refused::new)
+    }
+
+    fn stage_all(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
         for (index, op) in ops.into_iter().enumerate() {
             if let Err(message) = self.stage(op) {
                 self.put_back();
@@ -154,7 +173,7 @@ impl Model {
                 return Err(Refused { message, index: Some(index) });
             }
         }
-        self.commit().map_err(Refused::new)
+        Ok(())
     }
 
     /// Puts everything that is staged into the tables, or back.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Bound;
 
-use punt::control::types::{self, Hop, NeighborRow, Route, RouteAction, RouteAnswer, RouteKind, RouteRow};
+use punt::control::types::{self, NeighborRow, Route, RouteAction, RouteKind, RouteRow};
 use punt::{InterfaceAddress, Mac};
 
 use super::hops::Target;
@@ -48,7 +48,7 @@ impl Model {
             index,
             port: (at, &self.interfaces.ports.get(at)?.name),
             effective: self.interfaces.effective(index)?,
-            up: interface.up,
+            up: interface.is_up(),
             vlan,
             addresses: interface.addresses.iter().map(|(own, _)| *own).collect(),
         })
@@ -76,7 +76,7 @@ impl Model {
         self.rib.of(prefix).filter_map(|(key, route)| Some((key, self.route_row(key, route)?)))
     }
 
-    fn route_row(&self, key: Key, route: Candidate) -> Option<RouteRow> {
+    pub(super) fn route_row(&self, key: Key, route: Candidate) -> Option<RouteRow> {
         let of_interface = |kind| {
             let dev = Some(self.interfaces.name(key.number).to_string());
             RouteRow { prefix: key.prefix, via: Vec::new(), dev, metric: 0, action: None, kind }
@@ -121,36 +121,11 @@ impl Model {
         }
     }
 
-    /// The route that a packet to `address` takes.
-    pub fn route_to(&self, address: IpAddr) -> Option<RouteAnswer> {
-        let (key, candidate) = self.rib.longest(address)?;
-        let of_interface = |kind| {
-            let dev = Some(self.interfaces.name(key.number).to_string());
-            RouteRow { prefix: key.prefix, via: Vec::new(), dev, metric: 0, action: None, kind }
-        };
-        let route = self.route_row(key, candidate).unwrap_or_else(|| {
-            of_interface(if key.source == Source::Neighbor { RouteKind::Connected } else { RouteKind::Local })
-        });
-        let mac = |index, address| self.neighbors.get(&(index, address)).map(|neighbor| neighbor.mac);
-        let to = |index, via: Option<IpAddr>| Hop {
-            via,
-            dev: self.interfaces.name(index).to_string(),
-            mac: mac(index, via.unwrap_or(address)),
-        };
-        let hops = match key.source {
-            Source::Local | Source::Broadcast => Vec::new(),
-            Source::Connected | Source::Neighbor => vec![to(key.number, None)],
-            Source::Static => {
-                let neighbors = self.neighbors_of(candidate.hop).into_iter();
-                neighbors.map(|(index, via)| to(index, Some(via))).collect()
-            }
-        };
-        Some(RouteAnswer { address, route, hops })
-    }
-
     /// An interface as a configuration has it.
     pub fn saved_interface(&self, index: u32) -> Option<config::Interface> {
-        let Iface { name, link, mtu, mac, up, addresses } = self.interfaces.get(index)?.clone();
+        let interface = self.interfaces.get(index)?;
+        let (mtu, mac, up) = (interface.mtu(), interface.mac(), interface.up.map(|(up, _)| up));
+        let Iface { name, link, addresses, .. } = interface.clone();
         let link = match link {
             Link::Port(at) => config::Link::Port(self.interfaces.ports.get(at)?.name.clone()),
             Link::Vlan { parent, tags } => {

@@ -80,7 +80,7 @@ impl Node for Ip4Local {
 }
 
 /// Groups that a router listens to without being asked: 224.0.0.0/24 never leaves its link (RFC 5771 §4), 224.0.1.129 to .132 are PTP's.
-fn is_for_routers(group: u32) -> bool {
+pub fn is_for_routers(group: u32) -> bool {
     const PTP: u32 = 0xe000_0181;
     group >> 8 == 0xe0_0000 || (PTP..PTP + 4).contains(&group)
 }

@@ -1,8 +1,8 @@
 //! IPv4 (RFC 791, RFC 1812).
 
-mod input;
-mod local;
-mod lookup;
+pub mod input;
+pub mod local;
+pub mod lookup;
 mod options;
 mod rewrite;
 

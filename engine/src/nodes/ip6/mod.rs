@@ -1,9 +1,9 @@
 //! IPv6 (RFC 8200, RFC 4291).
 
 mod hop_by_hop;
-mod input;
-mod local;
-mod lookup;
+pub mod input;
+pub mod local;
+pub mod lookup;
 mod rewrite;
 mod walk;
 

@@ -11,10 +11,13 @@
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
 pub mod class;
+pub mod clock;
 pub mod control;
+pub mod facts;
+pub mod interest;
 pub mod lane;
-pub mod quiescent;
 pub mod matching;
+pub mod quiescent;
 pub mod reason;
 pub mod record;
 pub mod registry;

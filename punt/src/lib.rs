@@ -7,6 +7,7 @@
 //! - [`record`], [`ring`]: what a sink receives, and the way it takes from a worker.
 //! - [`quiescent`]: changing what workers read, while they read it.
 //! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
+//! - [`policer`]: who may pass, and how often; shared by all workers.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
@@ -18,6 +19,7 @@ pub mod interest;
 pub mod lane;
 pub mod matching;
 pub mod quiescent;
+pub mod policer;
 pub mod reason;
 pub mod record;
 pub mod registry;

@@ -7,14 +7,19 @@
 //! - [`record`], [`ring`]: what a sink receives, and the way it takes from a worker.
 //! - [`quiescent`]: changing what workers read, while they read it.
 //! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
+//! - [`policer`]: who may pass, and how often; shared by all workers.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
 pub mod class;
+pub mod clock;
 pub mod control;
+pub mod facts;
+pub mod interest;
 pub mod lane;
-pub mod quiescent;
 pub mod matching;
+pub mod quiescent;
+pub mod policer;
 pub mod reason;
 pub mod record;
 pub mod registry;

@@ -171,7 +171,9 @@ fn unix(place: &str, options: Option<&str>) -> Result<Target, String> {
             ("header", "punt") => header = Some(Header::Punt),
             ("header", _) => return Err(format!("has the header {value:?}; there are punt and vpp")),
             _ => {
-                return Err(format!("has the option {key:?}, which unix: does not take; it takes header=vpp"));
+                return Err(format!(
+                    "has the option {key:?}, which unix: does not take; it takes header=vpp"
+                ));
             }
         }
     }

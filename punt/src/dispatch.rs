@@ -152,7 +152,9 @@ impl Candidate {
         match &self.only {
             None => true,
             Some(Only::Interest(interest)) => interest.covers(facts),
-            Some(Only::Reasons(reasons, interest)) => reasons.contains(&facts.reason) && interest.covers(facts),
+            Some(Only::Reasons(reasons, interest)) => {
+                reasons.contains(&facts.reason) && interest.covers(facts)
+            }
         }
     }
 }
@@ -234,10 +236,7 @@ impl Scopes {
                 shapes.push(Shape { ip4, prefix, interface: has_interface, scoped: HashMap::default() });
                 shapes.len() - 1
             });
-            let key = (
-                source.map_or(0, |source| masked(source.address(), prefix)),
-                interface.unwrap_or(0),
-            );
+            let key = (source.map_or(0, |source| masked(source.address(), prefix)), interface.unwrap_or(0));
             shapes[at].scoped.entry(key).or_default().push((only, index));
         }
         Scopes { shapes }
@@ -404,7 +403,14 @@ impl Outbox {
     /// Takes one packet past the stages of `entry`: what came before the copy is one of [`Fate`], what each sink did is in its books.
     /// `reason` is the index of the edge's reason, `copied` says that the packet goes on.
     #[inline]
-    pub fn offer(&mut self, entry: &Entry, reason: u32, packet: &impl Punted, copied: bool, now: u64) -> Fate {
+    pub fn offer(
+        &mut self,
+        entry: &Entry,
+        reason: u32,
+        packet: &impl Punted,
+        copied: bool,
+        now: u64,
+    ) -> Fate {
         if entry.drop {
             return Fate::ActionDrop;
         }
@@ -511,15 +517,17 @@ impl Outbox {
         let passes = |policer: &Option<Arc<Policer>>| {
             policer.as_ref().map_or(Verdict::Pass, |policer| policer.take(now, header.original))
         };
-        let of = |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
+        let of =
+            |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
         let Some(mut lane) = of(header.class) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(1);
             return lane.lose(lane.offers.errors.of(errno));
         }
-        for (policer, refused) in
-            [(&candidate.policer, &lane.offers.refused_registration), (&delivery.policer, &lane.offers.refused_sink)]
-        {
+        for (policer, refused) in [
+            (&candidate.policer, &lane.offers.refused_registration),
+            (&delivery.policer, &lane.offers.refused_sink),
+        ] {
             match passes(policer) {
                 Verdict::Pass => {}
                 Verdict::Demote(lower) => {

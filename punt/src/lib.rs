@@ -14,12 +14,13 @@
 pub mod class;
 pub mod clock;
 pub mod control;
+pub mod dispatch;
 pub mod facts;
 pub mod interest;
 pub mod lane;
 pub mod matching;
-pub mod quiescent;
 pub mod policer;
+pub mod quiescent;
 pub mod reason;
 pub mod record;
 pub mod registry;

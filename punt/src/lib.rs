@@ -4,11 +4,13 @@
 //! same crate, so what they send and what the engine takes are the same types.
 //!
 //! - [`reason`], [`class`], [`registry`]: the named exceptions for which a packet is punted.
+//! - [`policer`]: who may pass, and how often; shared by all workers.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
 pub mod class;
 pub mod control;
+pub mod policer;
 pub mod reason;
 pub mod registry;
 pub mod value;

@@ -21,6 +21,7 @@ pub mod lane;
 pub mod matching;
 pub mod policer;
 pub mod quiescent;
+pub mod policer;
 pub mod reason;
 pub mod record;
 pub mod registry;

@@ -21,7 +21,6 @@ pub mod lane;
 pub mod matching;
 pub mod policer;
 pub mod quiescent;
-pub mod policer;
 pub mod reason;
 pub mod record;
 pub mod registry;

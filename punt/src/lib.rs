@@ -11,9 +11,11 @@
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
+pub mod claims;
 pub mod class;
 pub mod clock;
 pub mod control;
+pub mod desk;
 pub mod dispatch;
 pub mod facts;
 pub mod interest;

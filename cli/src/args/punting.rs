@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use punt::control::types::{
-    PassiveFamily, PassiveKey, PassiveSet, Policed, PolicerAction, PolicerBurst, PolicerKind, PolicerRate,
-    PolicerSet, ReasonSet, Register, SinkAdd,
+    PassiveFamily, PassiveKey, PassiveSet, Policed, PolicerBurst, PolicerRate, PolicerSet, ReasonSet,
+    Register, SinkAdd,
 };
+use punt::policer::{Kind, Verdict};
 use punt::{Action, Class, Match, Prefix, Rate, Target};
 
 #[derive(Debug, Subcommand)]
@@ -118,7 +119,7 @@ pub struct PolicerSetArguments {
     pub what: Policed,
     /// How it counts
     #[arg(long = "type", value_name = "TYPE", value_parser = policer_kind())]
-    pub kind: PolicerKind,
+    pub kind: Kind,
     /// What is committed: packets (pps) or bits (bps) per second
     #[arg(long, value_name = "N[pps|bps]")]
     pub rate: PolicerRate,
@@ -133,10 +134,10 @@ pub struct PolicerSetArguments {
     pub excess: Option<PolicerBurst>,
     /// What becomes of yellow packets [default: pass]
     #[arg(long, value_name = "ACT")]
-    pub yellow: Option<PolicerAction>,
+    pub yellow: Option<Verdict>,
     /// What becomes of red packets [default: drop]
     #[arg(long, value_name = "ACT")]
-    pub red: Option<PolicerAction>,
+    pub red: Option<Verdict>,
 }
 
 impl PolicerSetArguments {
@@ -331,8 +332,18 @@ fn action() -> impl TypedValueParser<Value = Action> {
     one_of(&[Action::Trap, Action::Copy, Action::Drop], Action::name)
 }
 
-fn policer_kind() -> impl TypedValueParser<Value = PolicerKind> {
-    one_of(&PolicerKind::ALL, PolicerKind::name)
+const KINDS: [(&str, Kind); 4] = [
+    ("single", Kind::Single),
+    ("rfc2697", Kind::Rfc2697),
+    ("rfc2698", Kind::Rfc2698),
+    ("rfc4115", Kind::Rfc4115),
+];
+
+fn policer_kind() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(KINDS.map(|(name, _)| name)).map(|word| {
+        // Only words of that list come here.
+        KINDS.iter().find(|(name, _)| *name == word).map_or(Kind::Single, |(_, kind)| *kind)
+    })
 }
 
 fn family() -> impl TypedValueParser<Value = PassiveFamily> {

@@ -25,7 +25,7 @@ fn each_verb_asks_for_what_it_says() {
         (
             "policer set reason:local.bgp --type single --rate 1000 --burst 500",
             "policer.set",
-            json!({"what":"reason:local.bgp","type":"single","rate":"1000pps","burst":"500p"}),
+            json!({"what":"reason:local.bgp","type":"single","rate":"1000pps","burst":"500"}),
         ),
         (
             "policer set passive:ip4@wan --type rfc2698 --rate 8000000bps --burst 15000B --peak 9000000bps --excess 30000B --yellow demote:miss --red drop",
@@ -102,8 +102,8 @@ fn what_the_engine_need_not_be_asked_is_wrong_usage() {
         ("sink add s null --burst 5", "error: sink s has burst 5 and no rate; add rate"),
         ("reason set l2.lacp", "required arguments were not provided"),
         (
-            "reason set l2.lacp --rate 0",
-            "\"0\" is no rate; write a number from 1 to 1000000000000, or unlimited",
+            "reason set l2.lacp --rate fast",
+            "\"fast\" is no rate in packets per second; write a number such as 1000, or unlimited",
         ),
         (
             "reason set l2.lacp --class high",
@@ -117,9 +117,9 @@ fn what_the_engine_need_not_be_asked_is_wrong_usage() {
         ),
         (
             "policer set sink:s --type single --rate 1 --burst 1 --peak 2",
-            "error: sink:s has peak, which single does not know",
+            "error: sink:s: a policer of type single has no --peak",
         ),
-        ("policer set sink:s --type single --rate 1Mbps --burst 1", "\"1Mbps\" is no policer's rate"),
+        ("policer set sink:s --type single --rate 1Mbps --burst 1", "\"1Mbps\" is no rate; write packets per second"),
         ("passive set ip4", "required arguments were not provided"),
         ("passive set ip4 --sink s --drop", "cannot be used with"),
         (

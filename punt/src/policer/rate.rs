@@ -15,6 +15,12 @@ pub enum Rate {
     PerSecond(u64),
 }
 
+impl From<u32> for Rate {
+    fn from(rate: u32) -> Rate {
+        Rate::PerSecond(rate.into())
+    }
+}
+
 /// A rate, and how much may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limit {

@@ -119,6 +119,14 @@ pub struct Counts {
     seen: Count,
 }
 
+impl Entry {
+    /// Whether anybody may want packets of this reason as they are, or of one that a registration makes of it.
+    #[inline(always)]
+    pub fn is_wanted(&self) -> bool {
+        !self.deliveries.is_empty() || !self.scopes.is_empty()
+    }
+}
+
 /// How packets of one reason get to one sink.
 pub struct Delivery {
     /// Where to.
@@ -450,6 +458,8 @@ impl Outbox {
                 passive.registration.of(self.worker).packets.add(1);
                 return Fate::ActionDrop;
             }
+            // It got here because its redirection refused it.
+            Some((_, PassiveTo::Redirect(_))) if entry.deliveries.is_empty() => return Fate::RefusedReason,
             _ if entry.looks && !entry.deliveries.iter().any(wanted) => return Fate::NoSink,
             _ if entry.deliveries.is_empty() => return Fate::NoSink,
             _ => {}
@@ -556,6 +566,22 @@ impl Outbox {
             }
             self.touched.push(touched);
         }
+    }
+
+    /// Whether a packet of so many bytes that nobody claimed may go where the passive punt redirects it; counted there either way.
+    pub fn redirect(&mut self, passive: &Passive, bytes: u32, now: u64) -> bool {
+        let books = passive.registration.of(self.worker);
+        books.packets.add(1);
+        let passes = passive.policer.as_ref().is_none_or(|policer| policer.take(now, bytes) == Verdict::Pass);
+        if !passes {
+            books.refused.add(1);
+        }
+        passes
+    }
+
+    /// Counts a packet whose redirection leads nowhere now.
+    pub fn missed(&self, passive: &Passive) {
+        passive.registration.of(self.worker).errors.add(1);
     }
 
     /// Lets the sinks see what was written since the last time. Once a burst.

@@ -7,6 +7,7 @@ pub mod ip4;
 pub mod ip6;
 pub mod l2;
 pub mod local;
+pub mod redirect;
 mod rewrite;
 pub mod transmit;
 pub mod unrouted;
@@ -34,6 +35,7 @@ pub fn all(transmit: transmit::Transmit) -> Stages {
         Box::new(ip6::Ip6HopByHop),
         Box::new(ip6::Ip6Local),
         Box::new(ip6::Ip6Rewrite),
+        Box::new(redirect::Redirect),
         Box::new(transmit),
     ]
 }

@@ -15,6 +15,8 @@ pub enum Place {
     Link,
     /// Such frames, and nobody's.
     NobodysLink,
+    /// Either: addressed to us by IP, or frames that nobody routes.
+    Both,
     /// Anything else: only matches by reason see them.
     Elsewhere,
 }
@@ -29,6 +31,7 @@ impl Place {
             Place::Nobodys => matching.is_local() && scoped,
             Place::Link => link,
             Place::NobodysLink => link && scoped,
+            Place::Both => matching.is_local() || link,
             Place::Elsewhere => false,
         }
     }

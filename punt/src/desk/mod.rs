@@ -25,13 +25,14 @@ use crate::policer::Budget;
 use crate::quiescent::{Domain, Guard, Retired, Slot};
 use crate::sink::Dirty;
 
-pub use cover::Place;
+pub use cover::{Cell, Place};
+pub use entries::cells_of;
+pub use passives::Towards;
 pub use reasons::Static;
 pub use registrations::Wanted;
 pub use show::ReasonFacts;
 pub use sinks::{Means, Open};
 
-use cover::Cell;
 use passives::PassiveEntry;
 use reasons::Reason;
 use registrations::Registration;

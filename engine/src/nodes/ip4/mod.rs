@@ -7,7 +7,7 @@ mod options;
 mod rewrite;
 
 pub use input::Ip4Input;
-pub use local::Ip4Local;
+pub use local::{Ip4Local, UNCLAIMED};
 pub use lookup::Ip4Lookup;
 pub use options::Ip4Options;
 pub use rewrite::Ip4Rewrite;

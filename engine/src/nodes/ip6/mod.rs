@@ -9,7 +9,7 @@ mod walk;
 
 pub use hop_by_hop::Ip6HopByHop;
 pub use input::Ip6Input;
-pub use local::Ip6Local;
+pub use local::{Ip6Local, UNCLAIMED};
 pub use lookup::Ip6Lookup;
 pub use rewrite::Ip6Rewrite;
 

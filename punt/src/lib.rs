@@ -6,12 +6,14 @@
 //! - [`reason`], [`class`], [`registry`]: the named exceptions for which a packet is punted.
 //! - [`record`], [`ring`]: what a sink receives, and the way it takes from a worker.
 //! - [`quiescent`]: changing what workers read, while they read it.
+//! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
 pub mod class;
 pub mod control;
 pub mod lane;
+pub mod matching;
 pub mod quiescent;
 pub mod reason;
 pub mod record;
@@ -19,9 +21,12 @@ pub mod registry;
 pub mod ring;
 pub mod sink;
 mod sync;
+pub mod target;
 pub mod value;
 
 pub use class::Class;
+pub use matching::{Family, Match};
 pub use reason::{Action, Reason};
 pub use registry::{Duplicates, Registered, Registry};
-pub use value::{InterfaceAddress, Mac, Prefix};
+pub use target::Target;
+pub use value::{InterfaceAddress, Mac, Prefix, Rate};

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 mod interface_address;
+mod limit;
 mod mac;
 mod prefix;
 
 pub use interface_address::{InterfaceAddress, ParseInterfaceAddressError};
+pub(crate) use limit::digits;
+pub use limit::{MAX_RATE, ParseRateError, Rate};
 pub use mac::{Mac, ParseMacError};
 pub use prefix::{ParsePrefixError, Prefix};
 

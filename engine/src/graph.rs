@@ -13,7 +13,7 @@ use dpdk_sys::Tag;
 use punt::dispatch::{Entry, Fate, Outbox, PassiveTo, Punted};
 use punt::reason::Registry;
 
-use crate::counters::Layout;
+use crate::counters::{Counters, Layout};
 use crate::node::{Context, Edge, Stage, To};
 use crate::nodes::redirect::leads_somewhere;
 use crate::packet::Packet;
@@ -139,8 +139,11 @@ fn topological(stages: &Stages, wrong: &mut Vec<String>) -> Vec<usize> {
     }
     let mut order = Vec::new();
     let mut state = vec![Visit::New; stages.len()];
-    if !stages.is_empty() {
-        visit(0, stages, &index, &mut state, &mut order, wrong);
+    let entries = (0..stages.len()).filter(|&at| at == 0 || stages[at].is_entry());
+    for at in entries {
+        if state[at] == Visit::New {
+            visit(at, stages, &index, &mut state, &mut order, wrong);
+        }
     }
     for (at, stage) in stages.iter().enumerate() {
         if state[at] == Visit::New {
@@ -387,7 +390,11 @@ impl Graph {
                 self.outbox.offer(entry, reason, &leaving, true, context.now);
                 self.follow(Target::Stage(to), context, packet);
             }
-            Some(entry) if index == reason && entry.deliveries.is_empty() && self.redirects(entry, context, &mut packet) => {
+            Some(entry)
+                if index == reason
+                    && entry.deliveries.is_empty()
+                    && self.redirects(entry, context, &mut packet) =>
+            {
                 self.follow(Target::Stage(to), context, packet);
             }
             entry => {
@@ -442,6 +449,13 @@ impl Graph {
         if let (_, Some(entry)) = context.tables.punt.reasons.resolve(reason, &leaving, context.guard) {
             self.outbox.offer(entry, reason, &leaving, false, context.now);
         }
+    }
+
+    /// Counts a packet that was to come in at the stage at `at` and could not be made, as dropped there on `edge`.
+    pub fn never_made(&self, at: usize, edge: u8, counters: &Counters) {
+        let slot = &self.stages[at];
+        counters.add(slot.calls + 1, 1);
+        counters.add(slot.first_edge + edge as usize, 1);
     }
 
     /// Packets that one frame holds.

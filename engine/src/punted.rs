@@ -49,14 +49,17 @@ impl Punted for Leaving<'_> {
         let l3 = bytes.get(l3..).unwrap_or_default();
         match facts.ethertype {
             Some(ETHERTYPE_ARP) => {
-                facts.source = l3.get(14..).and_then(<[u8]>::first_chunk::<4>).map(|ip| Ipv4Addr::from(*ip).into());
+                facts.source =
+                    l3.get(14..).and_then(<[u8]>::first_chunk::<4>).map(|ip| Ipv4Addr::from(*ip).into());
             }
             Some(ETHERTYPE_IP4) => {
-                facts.source = l3.get(12..).and_then(<[u8]>::first_chunk::<4>).map(|ip| Ipv4Addr::from(*ip).into());
+                facts.source =
+                    l3.get(12..).and_then(<[u8]>::first_chunk::<4>).map(|ip| Ipv4Addr::from(*ip).into());
                 facts.protocol = l3.get(9).copied();
             }
             Some(ETHERTYPE_IP6) => {
-                facts.source = l3.get(8..).and_then(<[u8]>::first_chunk::<16>).map(|ip| Ipv6Addr::from(*ip).into());
+                facts.source =
+                    l3.get(8..).and_then(<[u8]>::first_chunk::<16>).map(|ip| Ipv6Addr::from(*ip).into());
                 facts.protocol = if meta.protocol == 0 { l3.get(6).copied() } else { Some(meta.protocol) };
             }
             _ => return facts,

@@ -5,6 +5,7 @@
 //!
 //! - [`reason`], [`class`], [`registry`]: the named exceptions for which a packet is punted.
 //! - [`record`], [`ring`]: what a sink receives, and the way it takes from a worker.
+//! - [`sink`], [`waker`], [`inject`]: the threads that write what workers put into rings, how they wake, and the way back.
 //! - [`quiescent`]: changing what workers read, while they read it.
 //! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
 //! - [`policer`]: who may pass, and how often; shared by all workers.
@@ -18,6 +19,7 @@ pub mod control;
 pub mod desk;
 pub mod dispatch;
 pub mod facts;
+pub mod inject;
 pub mod interest;
 pub mod lane;
 pub mod matching;
@@ -28,9 +30,11 @@ pub mod record;
 pub mod registry;
 pub mod ring;
 pub mod sink;
+mod socket;
 mod sync;
 pub mod target;
 pub mod value;
+pub mod waker;
 
 pub use class::Class;
 pub use matching::{Family, Match};

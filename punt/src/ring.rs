@@ -116,6 +116,12 @@ impl Ring {
 
     /// For the consumer: takes the oldest record out, into `record` (which is overwritten). Returns false where there is none.
     pub fn read(&self, record: &mut Vec<u8>) -> bool {
+        record.clear();
+        self.append(record).is_some()
+    }
+
+    /// The same, behind what `records` holds already. Returns how many bytes the record has.
+    pub fn append(&self, records: &mut Vec<u8>) -> Option<usize> {
         let mut head = self.head.load(Ordering::Relaxed);
         let tail = self.tail.load(Ordering::Acquire);
         let mut at = head as usize & (self.words.len() - 1);
@@ -124,18 +130,20 @@ impl Ring {
             at = 0;
         }
         if head == tail {
-            return false;
+            return None;
         }
         let lengths = self.words[at + 1].load(Ordering::Relaxed);
         let len = HEADER + lengths as u32 as usize;
         let words = len.div_ceil(8);
-        record.clear();
-        record.extend(
-            self.words[at..at + words].iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()),
-        );
-        record.truncate(len);
+        let start = records.len();
+        records.resize(start + words * 8, 0);
+        let (eights, _) = records[start..].as_chunks_mut::<8>();
+        for (eight, word) in eights.iter_mut().zip(&self.words[at..at + words]) {
+            *eight = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+        records.truncate(start + len);
         self.head.store(head + words as u64, Ordering::Release);
-        true
+        Some(len)
     }
 
     /// Whether there is nothing published to take out.

@@ -211,7 +211,11 @@ mod tests {
     #[test]
     fn every_reason_has_a_listener() {
         for reason in BUILT_IN {
-            assert!(LISTENERS.iter().any(|(_, _, _, listened)| listened.name == reason.name), "{}", reason.name);
+            assert!(
+                LISTENERS.iter().any(|(_, _, _, listened)| listened.name == reason.name),
+                "{}",
+                reason.name
+            );
         }
     }
 }

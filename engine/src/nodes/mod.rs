@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod ether;
 pub mod flow;
+pub mod inject;
 pub mod ip4;
 pub mod ip6;
 pub mod l2;
@@ -23,6 +24,7 @@ use crate::graph::Stages;
 pub fn all(transmit: transmit::Transmit) -> Stages {
     vec![
         Box::new(ether::EtherInput),
+        Box::new(inject::Inject),
         Box::new(l2::L2Dispatch),
         Box::new(arp::ArpInput),
         Box::new(ip4::Ip4Input),

@@ -14,6 +14,10 @@ pub use interface::{Interface, MacAddress, NO_INTERFACE, PortTags, Tpid};
 use std::sync::Arc;
 
 use crate::quiescent::{Guard, Slot};
+use crate::run::InjectRing;
+
+/// Workers that there can be.
+pub const MAX_WORKERS: usize = 256;
 
 /// The hop of a lookup that met the table in the middle of a change: never given to a route, so look again.
 pub const HOP_TORN: u32 = 0;
@@ -34,6 +38,8 @@ pub struct Tables {
     pub fib4: Lpm4,
     /// IPv6 longest prefix match; addresses in network byte order.
     pub fib6: Lpm6,
+    /// By worker: what clients want injected.
+    pub injected: Box<[Slot<Box<[InjectRing]>>]>,
     /// What becomes of packets that leave the graph for a reason.
     pub punt: Arc<punt::desk::Tables>,
 }
@@ -55,7 +61,14 @@ impl Tables {
             fib4,
             fib6,
             punt,
+            injected: slots(MAX_WORKERS),
         }
+    }
+
+    /// What clients want this worker to inject, if any does.
+    #[inline(always)]
+    pub fn injected<'a>(&'a self, worker: usize, guard: &'a Guard<'_>) -> Option<&'a [InjectRing]> {
+        self.injected.get(worker)?.get(guard).map(|rings| &**rings)
     }
 
     /// The interface of this index.

@@ -1,8 +1,17 @@
 //! A sink: where packets go, by a thread of its own.
 //!
 //! What workers, the control plane and the sink's thread share is [`Sink`]. Workers only look at whether it is open and write to its lanes.
+//! [`Running`] is the thread: it takes records out of the lanes, in rounds by class, and puts them where [`Output`] says.
 
+mod batch;
 mod facts;
+mod output;
+mod pcapng;
+mod queue;
+mod rounds;
+mod running;
+mod unix;
+mod wake;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -13,6 +22,13 @@ use parking_lot::RwLock;
 use crate::lane::Lane;
 
 pub use facts::{Facts, Interface, Settled};
+pub use output::Output;
+pub use queue::Record;
+pub use running::{Running, State};
+pub use wake::Wake;
+
+/// Something for a new thread to do first, such as giving back the affinity that its parent gave up.
+pub type Prologue = Box<dyn FnOnce() + Send>;
 
 /// Sinks that there can be at once: each has a bit in a worker's dirty word.
 pub const MAX_SINKS: usize = 64;
@@ -57,6 +73,11 @@ impl Sink {
     /// All lanes, in the order in which they came.
     pub fn lanes(&self) -> Vec<Arc<Lane>> {
         self.lanes.read().clone()
+    }
+
+    /// The lanes that came after the first `known`.
+    fn lanes_after(&self, known: usize) -> Vec<Arc<Lane>> {
+        self.lanes.read().get(known..).map_or_else(Vec::new, <[_]>::to_vec)
     }
 }
 

@@ -5,8 +5,8 @@ use punt::reason::{Class, Reason};
 use super::options::{Found, SOURCE_ROUTE, options};
 use crate::edges;
 use crate::node::{Context, Node};
-use crate::nodes::redirect::Redirect;
 use crate::nodes::local::{BUILT_IN, PIM_REGISTER, Transport, listener};
+use crate::nodes::redirect::Redirect;
 use crate::packet::{Flags, Packet};
 use crate::wire::{Ip4, protocol};
 

@@ -6,8 +6,8 @@ use super::walk::{Stop, transport};
 use super::{is_for_routers, is_link_local, is_multicast};
 use crate::edges;
 use crate::node::{Context, Node};
-use crate::nodes::redirect::Redirect;
 use crate::nodes::local::{BUILT_IN, PIM_REGISTER, Transport, listener};
+use crate::nodes::redirect::Redirect;
 use crate::packet::{Flags, Packet};
 use crate::wire::{Ip6, protocol};
 

@@ -1,0 +1,293 @@
+//! Inject: what a client sends back, on its way to a worker.
+//!
+//! The sink's thread reads the client's datagrams from a socket of the engine, judges them, and writes the good ones into a ring whose
+//! consumer is one worker. What a worker takes from there has a known interface, a length that fits and an action that exists.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::lane::Count;
+use crate::record::{self, HEADER, NO_OFFSET, RECEIVE, ROUTE4, ROUTE6, SEND};
+use crate::ring::Ring;
+use crate::sink::Facts;
+use crate::socket;
+use crate::target::Header;
+
+/// Datagrams taken at once, before it is output's turn again.
+const AT_ONCE: usize = 64;
+/// Packets per second that one client may inject.
+const RATE: u32 = 100_000;
+/// Packets that it may inject at once.
+const BURST: u32 = 4_096;
+/// No frame is longer; a longer datagram is cut, and then malformed.
+const FRAME: usize = 65_535;
+
+const ETHERNET: usize = 14;
+const TAG: usize = 4;
+
+/// What a sink's thread needs to take what its client injects.
+pub struct Inject {
+    /// Where the client sends to: an absolute path, or `@` and an abstract name.
+    pub address: String,
+    /// Where good records go. The thread is the producer; one worker is the consumer.
+    pub ring: Arc<Ring>,
+    /// Set when there is something new in the ring; the worker clears it before it reads.
+    pub pending: Arc<AtomicBool>,
+}
+
+/// What became of a client's datagrams. Written by the sink's thread.
+#[derive(Default)]
+pub struct Injected {
+    /// Handed to the worker.
+    pub injected: Count,
+    /// Malformed, for an unknown interface, too long, too many, or more than the worker took.
+    pub inject_errors: Count,
+    /// From another address than the client's; ignored.
+    pub foreign: Count,
+}
+
+/// The thread's end of it.
+pub(crate) struct Injector {
+    inject: Inject,
+    socket: Arc<UnixDatagram>,
+    client: SocketAddr,
+    header: Header,
+    counts: Arc<Injected>,
+    bucket: Bucket,
+    datagram: Vec<u8>,
+}
+
+impl Injector {
+    /// Binds the socket for the client at `client`, which writes records with `header`.
+    pub fn open(inject: Inject, client: &str, header: Header) -> io::Result<Injector> {
+        let socket = socket::bind(&inject.address, 0o660)?;
+        socket.set_nonblocking(true)?;
+        Ok(Injector {
+            client: socket::address(client)?,
+            inject,
+            socket: Arc::new(socket),
+            header,
+            counts: Arc::default(),
+            bucket: Bucket::new(RATE, BURST),
+            datagram: vec![0; HEADER + FRAME],
+        })
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Arc<UnixDatagram> {
+        &self.socket
+    }
+
+    /// What becomes readable when there is something to take.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Where the client sends to.
+    pub fn address(&self) -> &str {
+        &self.inject.address
+    }
+
+    /// The books.
+    pub fn counts(&self) -> &Arc<Injected> {
+        &self.counts
+    }
+
+    /// Takes what is there, up to a bound. Returns whether there may be more.
+    pub fn serve(&mut self, now: Instant, facts: &dyn Facts) -> bool {
+        let mut taken = 0;
+        while taken < AT_ONCE
+            && let Ok((len, peer)) = self.socket.recv_from(&mut self.datagram)
+        {
+            taken += 1;
+            if !socket::is_at(&peer, &self.client) {
+                self.counts.foreign.add(1);
+            } else if self.take(len, now, facts).is_some() {
+                self.counts.injected.add(1);
+            } else {
+                self.counts.inject_errors.add(1);
+            }
+        }
+        if self.inject.ring.publish() {
+            self.inject.pending.store(true, Ordering::Release);
+        }
+        taken == AT_ONCE
+    }
+
+    /// Judges one datagram, and hands it to the worker if it is good.
+    fn take(&mut self, len: usize, now: Instant, facts: &dyn Facts) -> Option<()> {
+        let (header, packet) = read(&self.datagram[..len], self.header)?;
+        let mtu = facts.interface(header.interface)?.mtu as usize;
+        (fits(&header, packet, mtu) && self.bucket.take(now)).then_some(())?;
+        self.inject.ring.write(&header, [packet]).then_some(())
+    }
+}
+
+impl Drop for Injector {
+    fn drop(&mut self) {
+        socket::remove(&self.inject.address);
+    }
+}
+
+/// What the client wants, and the packet: from the Ethernet header on, or from the IP header on if it is to be routed.
+fn read(datagram: &[u8], header: Header) -> Option<(record::Header, &[u8])> {
+    let (mut header, mut packet) = match header {
+        Header::Punt => record::Header::read(datagram).ok()?,
+        Header::Vpp => {
+            let (interface, rest) = datagram.split_first_chunk::<4>()?;
+            let (action, frame) = rest.split_first_chunk::<4>()?;
+            let action = u32::from_ne_bytes(*action);
+            let known = [SEND, ROUTE4, ROUTE6].into_iter().find(|known| *known as u32 == action)?;
+            let interface = u32::from_ne_bytes(*interface);
+            (record::Header { interface, action: known, l3: 0, ..record::Header::default() }, frame)
+        }
+    };
+    if matches!(header.action, ROUTE4 | ROUTE6) {
+        // A record that is sent back may still have its Ethernet header.
+        let skip = if header.l3 == NO_OFFSET { 0 } else { header.l3 as usize };
+        packet = packet.get(skip..)?;
+        (header.l3, header.l4) = (0, NO_OFFSET);
+    }
+    header.captured = packet.len() as u32;
+    header.original = header.captured;
+    Some((header, packet))
+}
+
+/// Whether the packet is what its action says, and short enough for the interface.
+fn fits(header: &record::Header, packet: &[u8], mtu: usize) -> bool {
+    let is_ip =
+        |version: u8, least: usize| packet.len() >= least && packet.len() <= mtu && packet[0] >> 4 == version;
+    match header.action {
+        SEND | RECEIVE => packet.len() >= ETHERNET && packet.len() <= mtu + ETHERNET + tags(packet) * TAG,
+        ROUTE4 => is_ip(4, 20),
+        ROUTE6 => is_ip(6, 40),
+        _ => false,
+    }
+}
+
+/// How many VLAN tags the frame has, up to two.
+fn tags(frame: &[u8]) -> usize {
+    let is_tag = |at: &usize| matches!(frame.get(*at..*at + 2), Some([0x81, 0x00] | [0x88, 0xa8]));
+    [12, 16].iter().take_while(|at| is_tag(at)).count()
+}
+
+/// So many packets per second, so many at once; for one thread.
+struct Bucket {
+    /// Between two packets at the rate.
+    interval: Duration,
+    /// How far ahead of the rate one may be.
+    ahead: Duration,
+    /// When the next packet is due at the rate.
+    due: Option<Instant>,
+}
+
+impl Bucket {
+    fn new(rate: u32, burst: u32) -> Bucket {
+        let interval = Duration::from_secs(1) / rate;
+        Bucket { interval, ahead: interval * burst.saturating_sub(1), due: None }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let due = self.due.map_or(now, |due| due.max(now));
+        let conforms = due - now <= self.ahead;
+        if conforms {
+            self.due = Some(due + self.interval);
+        }
+        conforms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(action: u8, captured: usize) -> record::Header {
+        record::Header {
+            action,
+            interface: 3,
+            captured: captured as u32,
+            l3: NO_OFFSET,
+            ..Default::default()
+        }
+    }
+
+    /// The action, the interface and the packet that a worker would get.
+    fn good(datagram: &[u8], kind: Header, mtu: usize) -> Option<(u8, u32, Vec<u8>)> {
+        let (header, packet) = read(datagram, kind)?;
+        assert_eq!((header.captured, header.original), (packet.len() as u32, packet.len() as u32));
+        fits(&header, packet, mtu).then(|| (header.action, header.interface, packet.to_vec()))
+    }
+
+    fn punt(header: record::Header, frame: &[u8]) -> Vec<u8> {
+        [header.bytes().as_slice(), frame].concat()
+    }
+
+    #[test]
+    fn each_action_takes_what_it_says_and_no_more_than_the_mtu() {
+        let judge = |action: u8, frame: &[u8]| {
+            good(&punt(header(action, frame.len()), frame), Header::Punt, 100).is_some()
+        };
+        let ip = |version: u8, len: usize| [vec![version << 4 | 5], vec![0; len - 1]].concat();
+        let tagged =
+            |tags: &[u8], len: usize| [vec![2; 12], tags.to_vec(), vec![0; len - 12 - tags.len()]].concat();
+        for action in [SEND, RECEIVE] {
+            assert!(!judge(action, &[0; 13]) && judge(action, &[0; 14]));
+            assert!(judge(action, &[0; 114]) && !judge(action, &[0; 115]));
+            assert!(
+                judge(action, &tagged(&[0x81, 0, 0, 7], 118))
+                    && !judge(action, &tagged(&[0x81, 0, 0, 7], 119))
+            );
+            let two = [0x88, 0xa8, 0, 7, 0x81, 0, 0, 9, 0x81, 0];
+            assert!(judge(action, &tagged(&two, 122)) && !judge(action, &tagged(&two, 123)));
+        }
+        assert!(judge(ROUTE4, &ip(4, 20)) && judge(ROUTE4, &ip(4, 100)));
+        assert!(!judge(ROUTE4, &ip(4, 19)) && !judge(ROUTE4, &ip(4, 101)) && !judge(ROUTE4, &ip(6, 40)));
+        assert!(judge(ROUTE6, &ip(6, 40)) && judge(ROUTE6, &ip(6, 100)));
+        assert!(!judge(ROUTE6, &ip(6, 39)) && !judge(ROUTE6, &ip(6, 101)) && !judge(ROUTE6, &ip(4, 40)));
+        assert!(!judge(4, &[0; 60]) && !judge(0xff, &[0; 60]));
+    }
+
+    #[test]
+    fn a_record_that_is_sent_back_is_routed_from_its_l3_header_on() {
+        let frame = [vec![0; 14], vec![0x45], vec![7; 30]].concat();
+        let header = record::Header { l3: 14, l4: 34, ..header(ROUTE4, frame.len()) };
+        assert_eq!(good(&punt(header, &frame), Header::Punt, 1500), Some((ROUTE4, 3, frame[14..].to_vec())));
+        let beyond = record::Header { l3: 46, ..header };
+        assert_eq!(good(&punt(beyond, &frame), Header::Punt, 1500), None);
+    }
+
+    #[test]
+    fn vpp_clients_are_understood() {
+        let datagram = |action: u32, frame: &[u8]| {
+            [3u32.to_ne_bytes().as_slice(), &action.to_ne_bytes(), frame].concat()
+        };
+        let judge = |action, frame: &[u8]| good(&datagram(action, frame), Header::Vpp, 1500);
+        let v4 = [vec![0x45], vec![0; 19]].concat();
+        assert_eq!(judge(0, &[1; 60]), Some((SEND, 3, vec![1; 60])));
+        assert_eq!(judge(1, &v4), Some((ROUTE4, 3, v4.clone())));
+        assert_eq!(judge(2, &[0x60; 40]), Some((ROUTE6, 3, vec![0x60; 40])));
+        assert_eq!(judge(3, &[1; 60]), None, "VPP has no such action");
+        assert_eq!(judge(256, &[1; 60]), None);
+        assert!((0..VPP).all(|len| good(&datagram(0, &[])[..len], Header::Vpp, 1500).is_none()));
+    }
+
+    const VPP: usize = 8;
+
+    #[test]
+    fn the_bucket_gives_its_burst_and_then_its_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(1_000, 10);
+        let take = |bucket: &mut Bucket, after| {
+            let now = start + Duration::from_millis(after);
+            (0..100).filter(|_| bucket.take(now)).count()
+        };
+        assert_eq!(take(&mut bucket, 0), 10);
+        assert_eq!(take(&mut bucket, 1), 1);
+        assert_eq!(take(&mut bucket, 6), 5);
+        assert_eq!(take(&mut bucket, 10_000), 10);
+    }
+}

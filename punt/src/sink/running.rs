@@ -1,0 +1,386 @@
+//! A sink's thread: takes records out of the lanes and writes them, waits for a slow client, notices when it is gone and when it is back.
+//!
+//! It sleeps when there is nothing to do. While nobody is there the sink is suspended: workers do not even copy, what is in the rings is
+//! counted under the errno and dropped, and the client is looked for every 50 ms. A client that is slow is waited for; behind it the rings
+//! fill, and the worker counts that.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::batch::{Batch, split};
+use super::output::{Output, Progress, Then, Writer};
+use super::rounds::Rounds;
+use super::{Facts, Prologue, Settled, Sink, Wake};
+use crate::inject::{Inject, Injected, Injector};
+use crate::record::TRUNCATED;
+
+/// At most so long is a full client waited for before the thread looks around.
+pub(super) const WAIT: Duration = Duration::from_millis(10);
+/// Between two looks for a client that is gone.
+const PROBE: Duration = Duration::from_millis(50);
+/// Between two looks whether a client that has nothing to take is still there.
+const IDLE: Duration = Duration::from_millis(250);
+/// A client that takes nothing for so long is stuck.
+const STUCK: Duration = Duration::from_secs(1);
+/// So long is drained at the end.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Between two looks at what the client injects while output is busy.
+const INJECT: Duration = Duration::from_micros(200);
+/// Registrations that are remembered.
+const REMEMBERED: usize = 1024;
+
+/// How a sink does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Records go, or there are none.
+    Active,
+    /// There are records, and the client took none for a second.
+    Stuck,
+    /// Nobody is there; looked for every 50 ms.
+    Suspended,
+}
+
+impl State {
+    const ALL: [State; 3] = [State::Active, State::Stuck, State::Suspended];
+
+    /// The word an operator reads.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Stuck => "stuck",
+            State::Suspended => "suspended",
+        }
+    }
+}
+
+/// A sink whose thread runs. Dropped, it stops as by [`stop`](Running::stop).
+pub struct Running {
+    shared: Arc<Shared>,
+    inject: Option<(String, Arc<Injected>)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread shares with those who look at it.
+struct Shared {
+    wake: Arc<Wake>,
+    state: AtomicU8,
+    stop: AtomicBool,
+}
+
+impl Running {
+    /// Opens what must be open and starts the thread, which runs `prologue` first. Only a Unix output can have an `inject`.
+    ///
+    /// # Errors
+    /// If something cannot be opened or bound; the sentence names it. A client that is not there yet is no error.
+    pub fn start(
+        sink: Arc<Sink>,
+        output: Output,
+        facts: Arc<dyn Facts>,
+        inject: Option<Inject>,
+        prologue: Option<Prologue>,
+    ) -> io::Result<Running> {
+        let injector = match (inject, &output) {
+            (Some(inject), Output::Unix { address, header }) => {
+                Some(Injector::open(inject, address, *header)?)
+            }
+            _ => None,
+        };
+        let writer = output.open(injector.as_ref())?;
+        let shared = Arc::new(Shared {
+            wake: Arc::new(Wake::new()?),
+            state: AtomicU8::new(State::Active as u8),
+            stop: AtomicBool::new(false),
+        });
+        let inject =
+            injector.as_ref().map(|injector| (injector.address().to_owned(), injector.counts().clone()));
+        let name: String = format!("sink-{}", sink.name).replace('\0', "");
+        let mut pump = Pump::new(sink, writer, injector, facts, shared.clone());
+        pump.probe(Instant::now());
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            prologue.into_iter().for_each(|prologue| prologue());
+            pump.run();
+        })?;
+        Ok(Running { shared, inject, thread: Some(thread) })
+    }
+
+    /// What wakes the thread, for [`Waker::attach`](crate::waker::Waker::attach).
+    pub fn waker(&self) -> Arc<Wake> {
+        self.shared.wake.clone()
+    }
+
+    /// Wakes the thread if it sleeps.
+    pub fn wake(&self) {
+        self.shared.wake.wake();
+    }
+
+    /// How it does.
+    pub fn state(&self) -> State {
+        State::ALL[self.shared.state.load(Ordering::Relaxed) as usize % State::ALL.len()]
+    }
+
+    /// Where the client sends what it injects: a path, or `@` and an abstract name.
+    pub fn inject_path(&self) -> Option<&str> {
+        self.inject.as_ref().map(|(address, _)| address.as_str())
+    }
+
+    /// What became of what the client injected.
+    pub fn injected(&self) -> Option<&Arc<Injected>> {
+        self.inject.as_ref().map(|(_, counts)| counts)
+    }
+
+    /// Tells the thread to stop and does not wait for it, so that many can stop at once.
+    pub fn ask_to_stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Lets the thread write what is there, for a second at most, and ends it; what is left then counts under ESHUTDOWN. Removes the inject
+    /// socket. No worker may offer anything any more.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ask_to_stop();
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, that was said where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread.
+struct Pump {
+    sink: Arc<Sink>,
+    writer: Box<dyn Writer>,
+    injector: Option<Injector>,
+    facts: Arc<dyn Facts>,
+    shared: Arc<Shared>,
+    rounds: Rounds,
+    batch: Batch,
+    settled: HashMap<u32, Arc<Settled>>,
+    /// The errno by which nobody is there, and when to look again.
+    gone: Option<(i32, Instant)>,
+    /// Since when the client takes nothing.
+    waits: Option<Instant>,
+    /// When it was last looked at what the client injects; `None` if there is something.
+    served: Option<Instant>,
+    /// When to stop, once it is known.
+    deadline: Option<Instant>,
+}
+
+impl Pump {
+    fn new(
+        sink: Arc<Sink>,
+        writer: Box<dyn Writer>,
+        injector: Option<Injector>,
+        facts: Arc<dyn Facts>,
+        shared: Arc<Shared>,
+    ) -> Pump {
+        Pump {
+            sink,
+            writer,
+            injector,
+            facts,
+            shared,
+            rounds: Rounds::default(),
+            batch: Batch::default(),
+            settled: HashMap::new(),
+            gone: None,
+            waits: None,
+            served: None,
+            deadline: None,
+        }
+    }
+
+    fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            self.take_injected(now);
+            if self.gone.is_some_and(|(_, again)| now >= again) {
+                self.probe(now);
+            }
+            if self.batch.is_empty() {
+                self.batch.clear();
+                self.rounds.refresh(&self.sink);
+                self.rounds.fill(&mut self.batch, &*self.facts);
+            }
+            if self.shared.stop.load(Ordering::Relaxed) && self.is_over(now) {
+                return;
+            }
+            match self.gone {
+                _ if self.batch.is_empty() => self.sleep(now),
+                Some((errno, _)) => self.lose(usize::MAX, errno),
+                None => self.write(now),
+            }
+        }
+    }
+
+    /// Writes what it can of the batch.
+    fn write(&mut self, now: Instant) {
+        let Progress { done, then } = self.writer.write(&self.batch, &*self.facts);
+        self.deliver(done);
+        if done > 0 || then != Then::Wait {
+            self.waits = None;
+            self.say(State::Active);
+        }
+        match then {
+            Then::Continue => {}
+            Then::Wait => self.wait(now),
+            Then::Lost(records, errno) => self.lose(records, errno),
+            Then::Gone(errno) => {
+                self.is_gone(errno, now);
+                self.lose(usize::MAX, errno);
+            }
+        }
+    }
+
+    /// Counts the oldest records of the batch as delivered.
+    fn deliver(&mut self, records: usize) {
+        for _ in 0..records {
+            let Some((lane, record)) = self.batch.finish() else { return };
+            let (header, frame) = split(record);
+            let outcome = &self.rounds.lane(lane).outcome;
+            outcome.delivered_bytes.add(frame.len() as u64);
+            outcome.truncated.add((header.flags & TRUNCATED != 0) as u64);
+            outcome.delivered.add(1);
+            self.settle(header.registration, |settled| settled.delivered.add(1));
+        }
+    }
+
+    /// Counts the oldest records of the batch under `errno`.
+    fn lose(&mut self, records: usize, errno: i32) {
+        for _ in 0..records {
+            let Some((lane, record)) = self.batch.finish() else { return };
+            let header = split(record).0;
+            self.rounds.lane(lane).outcome.errors.of(errno).add(1);
+            self.rounds.lost(lane);
+            self.batch.lost(lane);
+            self.settle(header.registration, |settled| settled.errors.add(1));
+        }
+    }
+
+    /// Counts something for a registration.
+    fn settle(&mut self, id: u32, count: impl Fn(&Settled)) {
+        if let Some(settled) = self.settled.get(&id) {
+            return count(settled);
+        }
+        if let Some(settled) = self.facts.registration(id) {
+            count(&settled);
+            if self.settled.len() >= REMEMBERED {
+                self.settled.clear();
+            }
+            self.settled.insert(id, settled);
+        }
+    }
+
+    /// Looks whether somebody is there.
+    fn probe(&mut self, now: Instant) {
+        match self.writer.probe() {
+            Err(errno) => self.is_gone(errno, now),
+            Ok(()) if self.gone.take().is_some() => {
+                self.sink.suspend(None);
+                self.say(State::Active);
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// Nobody is there.
+    fn is_gone(&mut self, errno: i32, now: Instant) {
+        self.gone = Some((errno, now + PROBE));
+        self.waits = None;
+        self.sink.suspend(Some(errno));
+        self.say(State::Suspended);
+    }
+
+    /// Waits until the client has room again, or injects something.
+    fn wait(&mut self, now: Instant) {
+        if now - *self.waits.get_or_insert(now) >= STUCK {
+            self.say(State::Stuck);
+        }
+        if let Some(fd) = self.writer.writable() {
+            let readable = poll_for(WAIT, (fd, PollFlags::POLLOUT), self.injector.as_ref());
+            if readable {
+                self.served = None;
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn sleep(&mut self, now: Instant) {
+        let timeout = self.gone.map_or(IDLE, |(_, again)| again.saturating_duration_since(now));
+        self.waits = None;
+        self.shared.wake.falls_asleep();
+        self.rounds.refresh(&self.sink);
+        if self.rounds.is_empty() && !self.shared.stop.load(Ordering::Relaxed) {
+            let wake = (self.shared.wake.fd(), PollFlags::POLLIN);
+            if poll_for(timeout, wake, self.injector.as_ref()) {
+                self.served = None;
+            }
+        }
+        self.shared.wake.is_awake();
+        let later = Instant::now();
+        if self.gone.is_none() && later - now >= IDLE {
+            self.probe(later);
+        }
+    }
+
+    /// Takes what the client injects, but not so often that output feels it.
+    fn take_injected(&mut self, now: Instant) {
+        if let Some(injector) = &mut self.injector
+            && self.served.is_none_or(|served| now - served >= INJECT)
+        {
+            let more = injector.serve(now, &*self.facts);
+            self.served = (!more).then_some(now);
+        }
+    }
+
+    /// Whether everything is written that was there when it was to stop, or it takes too long.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let late = now >= *self.deadline.get_or_insert(now + DRAIN);
+        if self.batch.is_empty() {
+            return true;
+        }
+        while late && !self.batch.is_empty() {
+            self.lose(usize::MAX, Errno::ESHUTDOWN as i32);
+            self.batch.clear();
+            self.rounds.fill(&mut self.batch, &*self.facts);
+        }
+        late
+    }
+
+    fn say(&self, state: State) {
+        self.shared.state.store(state as u8, Ordering::Relaxed);
+    }
+}
+
+/// Sleeps until `first` happens or something is injected. Returns whether something is.
+fn poll_for(
+    timeout: Duration,
+    first: (std::os::fd::BorrowedFd<'_>, PollFlags),
+    injector: Option<&Injector>,
+) -> bool {
+    let fds = &mut [PollFd::new(first.0, first.1), PollFd::new(first.0, PollFlags::empty())];
+    let fds = match injector {
+        Some(injector) => {
+            fds[1] = PollFd::new(injector.fd(), PollFlags::POLLIN);
+            &mut fds[..]
+        }
+        None => &mut fds[..1],
+    };
+    // Rounded up, or the last part of a millisecond would be spent turning.
+    let timeout = PollTimeout::try_from(timeout + Duration::from_micros(999)).unwrap_or(PollTimeout::ZERO);
+    // An interrupted sleep is a short one.
+    let _ = poll(fds, timeout);
+    fds.get(1).is_some_and(|fd| fd.any().unwrap_or(false))
+}

@@ -553,7 +553,7 @@ fn counters_of_all_workers_are_shown_under_the_names_of_the_graph() {
         "stats.nodes",
         &["node", "calls", "packets", "packets_per_call", "cycles_per_packet"],
     );
-    assert_eq!(nodes[0], json!(["ether-input", 2, 15, 7.5, 0.0]));
+    assert_eq!(nodes[0], json!(["ether-input", 2, 15, 7.5, null]));
     let reasons =
         rows(&mut control, "reason.list", &["name", "packets", "no_sink", "class", "action", "rate"]);
     assert!(reasons.contains(&json!(["ip4.ttl-expired", 15, 15, "except", "trap", 600])), "{reasons:?}");
@@ -561,6 +561,37 @@ fn counters_of_all_workers_are_shown_under_the_names_of_the_graph() {
         rows(&mut control, "stats.workers", &["worker", "lcore", "queues", "received", "in_flight"]);
     assert_eq!(workers, [json!([0, 1, ["net_ring_lan:0"], 10, 10]), json!([1, 2, ["net_ring_lan:1"], 5, 5])]);
     assert!(rows(&mut control, "stats.drops", &["node", "text", "packets"]).len() > 10);
+}
+
+#[test]
+fn a_port_counts_its_tagged_frames_in_both_directions_and_a_sub_interface_is_up_with_it() {
+    let _eal = eal(192);
+    let (mut control, workers) = control(small());
+    let file = "[interface.lan]\nport = \"net_ring_lan\"\n[interface.customer]\nparent = \"lan\"\nvlan = 5\ninner = 7\ntpid = \"802.1ad\"\n";
+    call(&mut control, "config.apply", json!({ "text": file })).unwrap();
+    // What comes in with tags ether-input counts twice, what goes out nobody does.
+    for index in [1, 3] {
+        workers[0].add_interface(index, PerInterface::RxPackets, 4);
+    }
+    workers[0].add_interface(1, PerInterface::TxPackets, 1);
+    workers[0].add_interface(3, PerInterface::TxPackets, 2);
+    workers[1].add_interface(3, PerInterface::TxDropped, 3);
+    let fields = ["name", "up", "tpid", "vlan", "inner", "rx_packets", "tx_packets", "tx_dropped"];
+    let list = |control: &mut Control| rows(control, "interface.list", &fields);
+    assert_eq!(
+        list(&mut control),
+        [
+            json!(["lan", true, null, null, null, 4, 3, 3]),
+            json!(["wan", true, null, null, null, 0, 0, 0]),
+            json!(["customer", true, "802.1ad", 5, 7, 4, 2, 3]),
+        ]
+    );
+    call(&mut control, "interface.set", json!({"name": "lan", "up": false})).unwrap();
+    assert_eq!(list(&mut control)[2][1], false);
+    // No counter goes back when a sub-interface goes.
+    call(&mut control, "config.apply", json!({"text": "[interface.lan]\nport = \"net_ring_lan\"\n"}))
+        .unwrap();
+    assert_eq!(list(&mut control)[0], json!(["lan", false, null, null, null, 4, 3, 3]));
 }
 
 #[test]

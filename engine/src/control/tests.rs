@@ -599,7 +599,8 @@ fn an_audit_finds_what_does_not_add_up() {
     let _eal = eal(192);
     let (mut control, workers) = control(small());
     let audit = |control: &mut Control| {
-        serde_json::from_value::<Audit>(call(control, "audit", json!({})).unwrap()).unwrap()
+        let answer = while_they_answer(&workers, || call(control, "audit", json!({})));
+        serde_json::from_value::<Audit>(answer.unwrap()).unwrap()
     };
     let clean = audit(&mut control);
     assert!(clean.balanced && clean.findings.is_empty(), "{clean:?}");
@@ -628,9 +629,35 @@ fn an_audit_finds_what_does_not_add_up() {
     let plan = control.plan.clone();
     let ether = plan.layout.node(plan.node("ether-input").unwrap());
     workers[0].add(ether.packets, 3);
-    let punt = plan.nodes[0].1.iter().position(|edge| matches!(edge.to, crate::node::To::Drop(_))).unwrap();
-    workers[0].add(ether.edges.start + punt, 3);
+    let drop = plan.nodes[0].1.iter().position(|edge| matches!(edge.to, crate::node::To::Drop(_))).unwrap();
+    workers[0].add(ether.edges.start + drop, 3);
     let found = audit(&mut control);
     assert_eq!(found.findings.len(), 3, "{:?}", found.findings);
     assert_eq!((found.dropped, found.in_flight), (3, 0));
+
+    // Verdicts of packets that never came.
+    workers[0].add(ether.edges.start + drop, 4);
+    let found = audit(&mut control);
+    assert_eq!((found.dropped, found.in_flight), (7, 0));
+    assert!(!found.balanced);
+    let sentence = "4 packets have a verdict, and were neither received nor injected";
+    assert!(found.findings.iter().any(|finding| finding == sentence), "{:?}", found.findings);
+}
+
+#[test]
+fn a_worker_that_does_not_answer_is_found_and_the_others_are_audited_all_the_same() {
+    let _eal = eal(192);
+    let (mut control, [_, second]) = control(small());
+    second.add_total(Total::Received, 3);
+    let found = while_they_answer(&[second], || call(&mut control, "audit", json!({})));
+    let found: Audit = serde_json::from_value(found.unwrap()).unwrap();
+    assert!(!found.balanced);
+    assert_eq!(found.received, 3);
+    assert_eq!(
+        found.findings,
+        [
+            "worker 0 (lcore 1) did not answer within 2 s",
+            "lcore 2: ether-input got 0 packets, and 3 were sent to it",
+        ]
+    );
 }

@@ -209,16 +209,20 @@ impl Counters {
         self.wanted.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// The snapshot numbered `wanted`, or the row as it is now where no worker takes one within `patience` (it is not running).
-    pub fn snapshot(&self, wanted: u64, patience: Duration) -> Vec<u64> {
-        let start = Instant::now();
+    /// The snapshot numbered `wanted`; none where the worker does not take it until `deadline`.
+    pub fn snapshot(&self, wanted: u64, deadline: Instant) -> Option<Vec<u64>> {
         while self.taken.load(Ordering::Acquire) < wanted {
-            if start.elapsed() > patience {
-                return self.row.iter().map(|counter| counter.load(Ordering::Relaxed)).collect();
+            if Instant::now() > deadline {
+                return None;
             }
             std::thread::sleep(Duration::from_micros(20));
         }
-        self.snapshot.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
+        Some(self.snapshot.iter().map(|counter| counter.load(Ordering::Relaxed)).collect())
+    }
+
+    /// All counters as they are now, one after the other: while the worker runs they do not balance.
+    pub fn live(&self) -> Vec<u64> {
+        self.row.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
     }
 }
 
@@ -300,7 +304,9 @@ mod tests {
         let wanted = counters.want_snapshot();
         counters.snapshot_if_wanted();
         counters.add_total(Total::Received, 1);
-        assert_eq!(counters.snapshot(wanted, Duration::from_secs(9))[Total::Received as usize], 5);
-        assert_eq!(counters.read(Total::Received as usize), 6);
+        let snapshot = counters.snapshot(wanted, Instant::now()).expect("it is taken");
+        assert_eq!(snapshot[Total::Received as usize], 5);
+        assert_eq!(counters.live()[Total::Received as usize], 6);
+        assert_eq!(counters.snapshot(counters.want_snapshot(), Instant::now()), None, "no worker takes it");
     }
 }

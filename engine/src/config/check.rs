@@ -93,28 +93,28 @@ fn check_addresses(config: &Config, index: &Index, places: &Places, reader: &mut
 
 fn check_neighbors(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
     let mut taken = HashSet::new();
-    for (neighbor, &at) in config.neighbors.iter().zip(&places.neighbors) {
+    for (neighbor, place) in config.neighbors.iter().zip(&places.neighbors) {
         if let Err(fault) = neighbor.check() {
-            reader.wrong(at, "neighbor", fault);
+            reader.wrong(place.at, "neighbor", fault);
         }
         if let Some(fault) = index.unknown(&neighbor.interface) {
-            reader.wrong(at, "neighbor.interface", fault);
+            reader.wrong(place.interface, "neighbor.interface", fault);
         }
         if let Some(interface) = index.owners.get(&neighbor.address) {
             let fault = format!(
                 "{} is this router's own address on {interface}; name the neighbour's",
                 neighbor.address
             );
-            reader.wrong(at, "neighbor.address", fault);
+            reader.wrong(place.address, "neighbor.address", fault);
         }
         if !taken.insert((neighbor.address, &neighbor.interface)) {
             let fault = format!("{} is there twice on {}; leave one", neighbor.address, neighbor.interface);
-            reader.wrong(at, "neighbor.address", fault);
+            reader.wrong(place.address, "neighbor.address", fault);
         }
     }
     let (most, needed) = (config.tables.neighbors as usize, config.neighbors.len());
-    if let Some(&at) = places.neighbors.get(most) {
-        reader.wrong(at, "neighbor", too_small("neighbors", most, needed));
+    if let Some(place) = places.neighbors.get(most) {
+        reader.wrong(place.at, "neighbor", too_small("neighbors", most, needed));
     }
 }
 

@@ -23,7 +23,7 @@ const LATER: [&str; 7] = ["sink", "register", "passive", "punt", "reason", "clas
 #[derive(Default)]
 pub struct Places {
     pub interfaces: Vec<InterfacePlaces>,
-    pub neighbors: Vec<usize>,
+    pub neighbors: Vec<NeighborPlaces>,
     pub routes: Vec<usize>,
     /// Whether each interface was read whole, so that what refers to it can be judged.
     pub interfaces_are_whole: bool,
@@ -34,6 +34,13 @@ pub struct InterfacePlaces {
     pub at: usize,
     pub mtu: usize,
     pub addresses: Vec<usize>,
+}
+
+/// Where a neighbour stands, and those of its fields that may not fit with others.
+pub struct NeighborPlaces {
+    pub at: usize,
+    pub address: usize,
+    pub interface: usize,
 }
 
 pub fn parse(text: &str, name: &str) -> Result<Config, Vec<ConfigError>> {

@@ -184,7 +184,7 @@ impl Control {
         let Paging { limit, after } = one(params)?;
         let after = after.map_or(Ok(0), |after| cursor(&after))?;
         let rows = self.model.interfaces_after(after).map(|facts| self.interface_row(&facts));
-        answer(&Page::of(rows, limit, |row| row.index.to_string()).map_err(internal)?)
+        answer(&Page::of(rows, limit, |answer| answer.row.index.to_string()).map_err(internal)?)
     }
 
     fn address_list(&self, params: Params) -> Answer {

@@ -2,7 +2,7 @@
 
 use punt::control::types::Neighbor;
 
-use super::Places;
+use super::{NeighborPlaces, Places};
 use crate::config::Config;
 use crate::config::read::{Fields, Reader};
 
@@ -16,9 +16,9 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
     fields.finish(reader);
     match (address, mac, interface) {
         (Some(address), Some(mac), Some(interface)) => {
+            places.neighbors.push(NeighborPlaces { at, address: address.at, interface: interface.at });
             let interface = interface.value.to_string();
             config.neighbors.push(Neighbor { address: address.value, mac: mac.value, interface });
-            places.neighbors.push(at);
         }
         _ if reader.count() == before => {
             reader.wrong(at, path, "is not complete; a neighbour has address, mac and interface");

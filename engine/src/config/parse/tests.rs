@@ -187,7 +187,7 @@ fn says_what_does_not_fit_together() {
         ),
         (
             "[[neighbor]]\naddress = \"10.0.0.2\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lam\"",
-            "f:3: neighbor.interface: there is no interface lam in this file; did you mean lan?",
+            "f:6: neighbor.interface: there is no interface lam in this file; did you mean lan?",
         ),
         (
             "[[neighbor]]\naddress = \"10.0.0.2\"\nmac = \"ff:ff:ff:ff:ff:ff\"\ninterface = \"lan\"",
@@ -195,7 +195,7 @@ fn says_what_does_not_fit_together() {
         ),
         (
             "[[neighbor]]\naddress = \"10.0.0.1\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lan\"",
-            "f:3: neighbor.address: 10.0.0.1 is this router's own address on lan; name the neighbour's",
+            "f:4: neighbor.address: 10.0.0.1 is this router's own address on lan; name the neighbour's",
         ),
         (
             "[[route]]\nprefix = \"default\"\nvia = \"10.0.1.2\"",

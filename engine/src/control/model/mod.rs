@@ -47,6 +47,8 @@ pub struct Model {
     interfaces: Interfaces,
     /// Each name's index in this run of the engine; none is ever given to another name.
     indices: HashMap<String, u32>,
+    /// The port's interface of each sub-interface that there is or was: its counters stay.
+    parents: BTreeMap<u32, u32>,
     max_interfaces: u32,
     neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
     rib: Rib,
@@ -105,6 +107,7 @@ impl Model {
         let mut model = Model {
             interfaces: Interfaces { by_index: BTreeMap::new(), ports: Vec::new() },
             indices: HashMap::new(),
+            parents: BTreeMap::new(),
             max_interfaces,
             neighbors: BTreeMap::new(),
             rib: Rib::default(),

@@ -22,8 +22,6 @@ pub struct InterfaceFacts<'a> {
     pub port: (usize, &'a str),
     /// What it does.
     pub effective: Effective,
-    /// Whether the operator wants it up.
-    pub up: bool,
     /// Parent and tags of a sub-interface.
     pub vlan: Option<(&'a str, Tags)>,
     /// Its addresses, in the order in which they came.
@@ -37,6 +35,11 @@ impl Model {
         self.interfaces.by_index.range(from).filter_map(|(&index, interface)| self.facts(index, interface))
     }
 
+    /// The port's interface of which each sub-interface is, or was: `(sub-interface, parent)`.
+    pub fn parents(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.parents.iter().map(|(&child, &parent)| (child, parent))
+    }
+
     fn facts<'a>(&'a self, index: u32, interface: &'a Iface) -> Option<InterfaceFacts<'a>> {
         let at = self.interfaces.port(index)?;
         let vlan = match interface.link {
@@ -48,7 +51,6 @@ impl Model {
             index,
             port: (at, &self.interfaces.ports.get(at)?.name),
             effective: self.interfaces.effective(index)?,
-            up: interface.is_up(),
             vlan,
             addresses: interface.addresses.iter().map(|(own, _)| *own).collect(),
         })

@@ -56,6 +56,7 @@ impl Model {
         }
         let index = self.index_for(&name)?;
         self.touch_interface(index);
+        self.parents.insert(index, parent_index);
         let link = Link::Vlan { parent: parent_index, tags };
         self.interfaces.by_index.insert(index, Iface::new(name.clone(), link));
         self.set_interface(Settings { name, ..settings })

@@ -18,7 +18,7 @@ use crate::lane::{Count, Lane};
 use crate::policer::{Budget, Policer, Verdict};
 use crate::quiescent::{Guard, Slot};
 use crate::record::{self, Header};
-use crate::sink::{Dirty, Sink};
+use crate::sink::{Dirty, Settled, Sink};
 
 /// A packet as an engine hands it over: bytes, and what it knows of them.
 pub trait Punted {
@@ -87,9 +87,11 @@ pub struct Entry {
     /// The operator wants its packets dropped, whoever asks.
     pub drop: bool,
     /// One of so many is offered, if not all.
-    pub sample: Option<Sample>,
+    pub sample: Option<u32>,
     /// The reason's limit.
-    pub policer: Option<Arc<Policer>>,
+    pub policer: Arc<Policer>,
+    /// The reason's books, by worker.
+    pub counts: Arc<[CachePadded<Counts>]>,
     /// The budget of all classes.
     pub budget: Arc<Budget>,
     /// Registrations that make a reason of their own for packets of this one.
@@ -102,12 +104,19 @@ pub struct Entry {
     pub looks: bool,
 }
 
-/// One of so many.
-pub struct Sample {
-    /// How many.
-    pub every: u32,
-    /// What each worker has seen.
-    pub seen: Box<[CachePadded<Count>]>,
+/// What one worker counts of a reason. `packets` = the sum of all fates.
+#[derive(Default)]
+pub struct Counts {
+    /// Packets that left the graph for it, or were copied on their way.
+    pub packets: Count,
+    /// Bytes of those, as received.
+    pub bytes: Count,
+    /// Of those, how many were copied and went on.
+    pub copies: Count,
+    /// What became of them.
+    pub fates: [Count; FATES],
+    /// Those that sampling has looked at.
+    seen: Count,
 }
 
 /// How packets of one reason get to one sink.
@@ -115,9 +124,9 @@ pub struct Delivery {
     /// Where to.
     pub sink: Arc<Sink>,
     /// The sink's limit.
-    pub policer: Option<Arc<Policer>>,
+    pub policer: Arc<Policer>,
     /// The lanes, by class and worker; a class without any is not used.
-    pub lanes: Lanes,
+    pub lanes: Arc<Lanes>,
     /// The registrations that may cover such packets, the most specific first.
     pub candidates: Box<[Candidate]>,
 }
@@ -131,7 +140,7 @@ pub struct Candidate {
     /// Its books.
     pub registration: Arc<Registered>,
     /// Its limit.
-    pub policer: Option<Arc<Policer>>,
+    pub policer: Arc<Policer>,
     /// At most so many bytes of a frame.
     pub snaplen: u32,
     /// Which packets it covers, if not all of them.
@@ -152,7 +161,9 @@ impl Candidate {
         match &self.only {
             None => true,
             Some(Only::Interest(interest)) => interest.covers(facts),
-            Some(Only::Reasons(reasons, interest)) => reasons.contains(&facts.reason) && interest.covers(facts),
+            Some(Only::Reasons(reasons, interest)) => {
+                reasons.contains(&facts.reason) && interest.covers(facts)
+            }
         }
     }
 }
@@ -163,10 +174,8 @@ pub struct Registered {
     pub id: u32,
     /// What each worker counts.
     pub workers: Box<[CachePadded<Offered>]>,
-    /// Records that the client took: the sink's thread counts.
-    pub delivered: Count,
-    /// Records that could not be written: the sink's thread counts.
-    pub errors: Count,
+    /// What its sink's thread counts.
+    pub settled: Arc<Settled>,
 }
 
 /// What one worker counts of a registration.
@@ -186,7 +195,7 @@ impl Registered {
     /// Empty books of the registration with this id.
     pub fn new(id: u32, workers: usize) -> Arc<Registered> {
         let workers = (0..workers).map(|_| CachePadded::default()).collect();
-        Arc::new(Registered { id, workers, delivered: Count::default(), errors: Count::default() })
+        Arc::new(Registered { id, workers, settled: Arc::default() })
     }
 
     /// A count, over all workers.
@@ -234,10 +243,7 @@ impl Scopes {
                 shapes.push(Shape { ip4, prefix, interface: has_interface, scoped: HashMap::default() });
                 shapes.len() - 1
             });
-            let key = (
-                source.map_or(0, |source| masked(source.address(), prefix)),
-                interface.unwrap_or(0),
-            );
+            let key = (source.map_or(0, |source| masked(source.address(), prefix)), interface.unwrap_or(0));
             shapes[at].scoped.entry(key).or_default().push((only, index));
         }
         Scopes { shapes }
@@ -318,7 +324,7 @@ pub struct Passive {
 
 /// Where packets go that nobody claimed.
 pub enum PassiveTo {
-    /// To a sink.
+    /// To a sink: the delivery's one candidate stands for the passive entry.
     Sink(Delivery),
     /// Out of an interface, by the engine's number of a way there.
     Redirect(u32),
@@ -387,7 +393,7 @@ pub struct Outbox {
     worker: u16,
     epoch: u32,
     clock: Arc<Clock>,
-    dirty: Arc<CachePadded<Dirty>>,
+    dirty: Arc<Dirty>,
     /// Lanes that were written to since they were last published, each once, with their sink's slot.
     touched: Vec<(Arc<Lane>, usize)>,
 }
@@ -397,14 +403,21 @@ const TOUCHED: usize = 256;
 
 impl Outbox {
     /// Of the worker with this number. Records carry `epoch`.
-    pub fn new(worker: u16, epoch: u32, clock: Arc<Clock>, dirty: Arc<CachePadded<Dirty>>) -> Outbox {
+    pub fn new(worker: u16, epoch: u32, clock: Arc<Clock>, dirty: Arc<Dirty>) -> Outbox {
         Outbox { worker, epoch, clock, dirty, touched: Vec::with_capacity(TOUCHED) }
     }
 
     /// Takes one packet past the stages of `entry`: what came before the copy is one of [`Fate`], what each sink did is in its books.
     /// `reason` is the index of the edge's reason, `copied` says that the packet goes on.
     #[inline]
-    pub fn offer(&mut self, entry: &Entry, reason: u32, packet: &impl Punted, copied: bool, now: u64) -> Fate {
+    pub fn offer(
+        &mut self,
+        entry: &Entry,
+        reason: u32,
+        packet: &impl Punted,
+        copied: bool,
+        now: u64,
+    ) -> Fate {
         if entry.drop {
             return Fate::ActionDrop;
         }
@@ -430,7 +443,7 @@ impl Outbox {
         let (mut policer, mut passively) = (&entry.policer, None);
         match passive.map(|passive| (passive, &passive.to)) {
             Some((passive, PassiveTo::Sink(delivery))) => {
-                policer = if passive.policer.is_some() { &passive.policer } else { policer };
+                policer = passive.policer.as_ref().unwrap_or(policer);
                 passively = Some((passive, delivery));
             }
             Some((passive, PassiveTo::Drop)) if !entry.deliveries.iter().any(wanted) => {
@@ -441,17 +454,16 @@ impl Outbox {
             _ if entry.deliveries.is_empty() => return Fate::NoSink,
             _ => {}
         }
-        if let Some(Sample { every, seen }) = &entry.sample
-            && let Some(seen) = seen.get(self.worker as usize)
-        {
+        if let Some(every) = entry.sample {
+            let seen = &entry.counts[self.worker as usize].seen;
             seen.add(1);
-            if !(seen.get() - 1).is_multiple_of(*every as u64) {
+            if !(seen.get() - 1).is_multiple_of(every as u64) {
                 return Fate::SampledOut;
             }
         }
         let len = packet.len();
         let mut class = entry.class;
-        match policer.as_ref().map_or(Verdict::Pass, |policer| policer.take(now, len)) {
+        match policer.take(now, len) {
             Verdict::Pass => {}
             Verdict::Demote(lower) => class = lower,
             Verdict::Drop => {
@@ -483,16 +495,12 @@ impl Outbox {
                 self.deliver(delivery, candidate, header, packet, now);
             }
         }
-        if let Some((passive, delivery)) = passively
+        if let Some((_, delivery)) = passively
             && !entry.deliveries.iter().any(|other| other.sink.slot == delivery.sink.slot && wanted(other))
         {
-            let candidate = Candidate {
-                registration: passive.registration.clone(),
-                policer: None,
-                snaplen: u32::MAX,
-                only: None,
-            };
-            self.deliver(delivery, &candidate, header, packet, now);
+            if let Some(candidate) = delivery.candidates.first() {
+                self.deliver(delivery, candidate, header, packet, now);
+            }
         }
         Fate::Accepted
     }
@@ -508,19 +516,18 @@ impl Outbox {
     ) {
         let books = candidate.registration.of(self.worker);
         books.packets.add(1);
-        let passes = |policer: &Option<Arc<Policer>>| {
-            policer.as_ref().map_or(Verdict::Pass, |policer| policer.take(now, header.original))
-        };
-        let of = |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
+        let of =
+            |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
         let Some(mut lane) = of(header.class) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(1);
             return lane.lose(lane.offers.errors.of(errno));
         }
-        for (policer, refused) in
-            [(&candidate.policer, &lane.offers.refused_registration), (&delivery.policer, &lane.offers.refused_sink)]
-        {
-            match passes(policer) {
+        for (policer, refused) in [
+            (&candidate.policer, &lane.offers.refused_registration),
+            (&delivery.policer, &lane.offers.refused_sink),
+        ] {
+            match policer.take(now, header.original) {
                 Verdict::Pass => {}
                 Verdict::Demote(lower) => {
                     if let Some(lower_lane) = of(lower as u8) {

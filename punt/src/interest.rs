@@ -121,7 +121,7 @@ fn matches(matching: &Match, facts: &Facts) -> bool {
 }
 
 /// Whether there can be a packet that both match. A match by reason may meet any other.
-fn meet(this: &Match, that: &Match) -> bool {
+pub(crate) fn meet(this: &Match, that: &Match) -> bool {
     let families = match (this.family(), that.family()) {
         (Some(this), Some(that)) => this == that,
         _ => true,

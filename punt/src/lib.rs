@@ -11,15 +11,18 @@
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
+pub mod claims;
 pub mod class;
 pub mod clock;
 pub mod control;
+pub mod desk;
+pub mod dispatch;
 pub mod facts;
 pub mod interest;
 pub mod lane;
 pub mod matching;
-pub mod quiescent;
 pub mod policer;
+pub mod quiescent;
 pub mod reason;
 pub mod record;
 pub mod registry;

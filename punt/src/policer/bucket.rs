@@ -122,6 +122,30 @@ impl Bucket {
         }
     }
 
+    /// Takes one packet whether there is a token or not; what is owed grows to one burst at most.
+    #[inline]
+    pub(crate) fn charge(&self, now: u64) {
+        let mut state = self.state.load(Ordering::Acquire);
+        loop {
+            let terms = self.terms[(state & 1) as usize].read();
+            if terms.scale.unlimited() {
+                return;
+            }
+            let here = terms.scale.position(now.saturating_sub(self.start));
+            let earned = Scale::earned(state >> 1, here);
+            let empty =
+                if earned > terms.scale.depth { Scale::back(here, terms.scale.depth) } else { state >> 1 };
+            if Scale::earned(here, empty) > terms.scale.depth && earned == 0 {
+                return;
+            }
+            let next = Scale::forward(empty, 1 << terms.fraction) << 1 | state & 1;
+            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(newer) => state = newer,
+            }
+        }
+    }
+
     /// Packets or bytes that could be taken now; `u64::MAX` when the rate is unlimited.
     #[inline]
     pub(crate) fn tokens(&self, now: u64) -> u64 {

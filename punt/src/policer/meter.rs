@@ -233,14 +233,26 @@ impl Meter {
     /// The colour of a packet, with its tokens taken.
     #[inline]
     pub(crate) fn take(&self, now: u64, bytes: u32, before: Colour) -> Colour {
+        self.take_if(now, bytes, before, |_| true)
+    }
+
+    /// The same, but what would be green or yellow and is not admitted is red, and takes nothing.
+    #[inline]
+    pub(crate) fn take_if(
+        &self,
+        now: u64,
+        bytes: u32,
+        before: Colour,
+        admit: impl Fn(Colour) -> bool,
+    ) -> Colour {
         let mut word = self.state.load(Ordering::Acquire);
         loop {
             let terms = self.terms(word);
             let (tokens, settled) = terms.settle(State::of(word), self.ticks(now));
             let cost = terms.cost(bytes);
             let colour = terms.colour(tokens, cost, before);
-            if colour == Colour::Red {
-                return colour;
+            if colour == Colour::Red || !admit(colour) {
+                return Colour::Red;
             }
             let next = terms.charge(settled, cost, colour).word(word & 1);
             if next == word {

@@ -6,9 +6,11 @@
 //!
 //! - [`rate`]: rates, bursts and their units as an operator writes them.
 //! - [`config`]: what can be said of a policer.
+//! - [`budget`]: one budget for all classes, with a minimum and a cap for each.
 //!
 //! `docs/decisions/policers.md` says why they are as they are.
 
+pub mod budget;
 pub mod config;
 pub mod rate;
 
@@ -25,6 +27,7 @@ use sync::{AtomicU64, Ordering};
 
 use crate::class::Class;
 
+pub use budget::{Budget, BudgetError, Shape};
 pub use config::{Colour, Config, ConfigError, Kind, Verdict};
 pub use rate::{Limit, ParseRateError, Rate, Unit};
 

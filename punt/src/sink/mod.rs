@@ -2,12 +2,17 @@
 //!
 //! What workers, the control plane and the sink's thread share is [`Sink`]. Workers only look at whether it is open and write to its lanes.
 
+mod facts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
 use parking_lot::RwLock;
 
 use crate::lane::Lane;
+
+pub use facts::{Facts, Interface, Settled};
 
 /// Sinks that there can be at once: each has a bit in a worker's dirty word.
 pub const MAX_SINKS: usize = 64;
@@ -57,7 +62,7 @@ impl Sink {
 
 /// One worker's word: which sinks have something new. Workers set bits and wake nobody; the waker looks.
 #[derive(Default)]
-pub struct Dirty(AtomicU64);
+pub struct Dirty(CachePadded<AtomicU64>);
 
 impl Dirty {
     /// For the worker: there is something for the sink in this slot.

@@ -221,7 +221,7 @@ fn one() -> u32 {
     1
 }
 
-/// What became of the packets of one reason: `packets` is the sum of all that follow `bytes`.
+/// What became of the packets of one reason: `packets` is the sum of all that follow `copies`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReasonCounters {
@@ -229,6 +229,8 @@ pub struct ReasonCounters {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Of them, how many were copied and forwarded as well.
+    pub copies: u64,
     /// Nobody had asked for them.
     pub no_sink: u64,
     /// Not among those sampled.

@@ -7,7 +7,7 @@ use crossbeam_utils::CachePadded;
 use super::cover::{self, Cell, Place, Sight};
 use super::{Desk, RUN_TIME_REASONS, Refused};
 use crate::class::Class;
-use crate::control::types::input::ReasonSet;
+use crate::control::types::ReasonSet;
 use crate::dispatch::Counts;
 use crate::interest::Interest;
 use crate::matching::Match;

@@ -56,7 +56,7 @@ pub(super) fn limit_or_none(limit: Option<Limit>) -> Limit {
 /// A limit as an operator writes it; without a burst, what comes in half a second, but not fewer than 16.
 pub fn limit_of(rate: Option<Rate>, burst: Option<u32>) -> Option<Limit> {
     rate.map(|rate| {
-        let usual = rate.per_second().map_or(0, |rate| (rate / 2).max(16));
+        let usual = if let Rate::PerSecond(rate) = rate { (rate / 2).max(16) } else { 0 };
         Limit { rate, burst: burst.map_or(usual, u64::from) }
     })
 }

@@ -119,7 +119,10 @@ fn what_the_engine_need_not_be_asked_is_wrong_usage() {
             "policer set sink:s --type single --rate 1 --burst 1 --peak 2",
             "error: sink:s: a policer of type single has no --peak",
         ),
-        ("policer set sink:s --type single --rate 1Mbps --burst 1", "\"1Mbps\" is no rate; write packets per second"),
+        (
+            "policer set sink:s --type single --rate 1Mbps --burst 1",
+            "\"1Mbps\" is no rate; write packets per second",
+        ),
         ("passive set ip4", "required arguments were not provided"),
         ("passive set ip4 --sink s --drop", "cannot be used with"),
         (

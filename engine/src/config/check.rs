@@ -1,5 +1,7 @@
 //! What does not fit together in a configuration though each part of it is right.
 
+mod punting;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -22,6 +24,7 @@ pub fn check(config: &Config, places: &Places, reader: &mut Reader) {
     check_addresses(config, &index, places, reader);
     check_neighbors(config, &index, places, reader);
     check_routes(config, &index, places, reader);
+    punting::check(config, &index, places, reader);
 }
 
 fn check_links(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {

@@ -3,7 +3,15 @@
 mod interface;
 mod link;
 mod neighbor;
+mod passive;
+mod policer;
+mod punt;
+#[cfg(test)]
+mod punting_tests;
+mod reason;
+mod register;
 mod route;
+mod sink;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -13,11 +21,8 @@ use toml::de::DeTable;
 pub use interface::{MAX_MTU, MIN_MTU};
 pub use link::implied;
 
-use super::read::{Fields, Reader};
+use super::read::{Fields, Placed, Reader};
 use super::{Config, ConfigError, check};
-
-/// Sections of which INTERFACE tells, and which this version does not know yet.
-const LATER: [&str; 7] = ["sink", "register", "passive", "punt", "reason", "class", "policer"];
 
 /// Where the items of a configuration stand, beside it and in the same order.
 #[derive(Default)]
@@ -25,6 +30,14 @@ pub struct Places {
     pub interfaces: Vec<InterfacePlaces>,
     pub neighbors: Vec<NeighborPlaces>,
     pub routes: Vec<usize>,
+    pub sinks: Vec<usize>,
+    pub registers: Vec<usize>,
+    pub passives: Vec<usize>,
+    pub punt: usize,
+    pub classes: Vec<usize>,
+    pub policers: Vec<usize>,
+    /// Whether each sink was read whole, so that what refers to it can be judged.
+    pub sinks_are_whole: bool,
     /// Whether each interface was read whole, so that what refers to it can be judged.
     pub interfaces_are_whole: bool,
 }
@@ -84,14 +97,39 @@ fn root<'a>(table: &'a DeTable<'a>, config: &mut Config, places: &mut Places, re
     for fields in root.tables("route", reader) {
         route::read(fields, config, places, reader);
     }
-    for section in LATER {
-        if let Some(value) = root.get(section) {
-            reader.wrong(
-                value.span().start,
-                section,
-                "is a section that this version of puntd does not have yet; remove it",
-            );
-        }
-    }
+    punting(&mut root, config, places, reader);
     root.finish(reader);
 }
+
+/// The sections that have to do with punting.
+fn punting(root: &mut Fields, config: &mut Config, places: &mut Places, reader: &mut Reader) {
+    let before = reader.count();
+    for fields in root.tables("sink", reader) {
+        sink::read(fields, config, places, reader);
+    }
+    places.sinks_are_whole = reader.count() == before;
+    for fields in root.tables("register", reader) {
+        register::read(fields, config, places, reader);
+    }
+    for fields in root.tables("passive", reader) {
+        passive::read(fields, config, places, reader);
+    }
+    if let Some(section) = root.table("punt", reader) {
+        places.punt = section.at;
+        config.punt = punt::read(section, reader);
+    }
+    for (section, read) in [("reason", reason::read_reason as ReadNamed), ("class", reason::read_class)] {
+        let Some(named) = root.table(section, reader) else { continue };
+        for (name, value) in named.all() {
+            if let Some(fields) = Fields::of(named.key(name.value), value, reader) {
+                read(name, fields, config, places, reader);
+            }
+        }
+    }
+    for fields in root.tables("policer", reader) {
+        policer::read(fields, config, places, reader);
+    }
+}
+
+/// Reads one table of a section whose keys are names.
+type ReadNamed = fn(Placed<&str>, Fields, &mut Config, &mut Places, &mut Reader);

@@ -157,7 +157,7 @@ impl Model {
         self.rib.after(after).filter_map(|(key, _)| Some((key, self.saved_route(key)?)))
     }
 
-    /// Everything that is set, as a configuration.
+    /// Everything that is set, as a configuration; what has to do with punting is not the model's.
     pub fn config(&self, eal: &[String]) -> Config {
         let neighbors = self.neighbors_after(None).map(|(_, row)| {
             let NeighborRow { address, mac, interface } = row;
@@ -174,6 +174,7 @@ impl Model {
                 .collect(),
             neighbors: neighbors.collect(),
             routes: self.saved_routes_after(None).map(|(_, route)| route).collect(),
+            ..Config::default()
         }
     }
 

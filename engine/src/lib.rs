@@ -22,6 +22,7 @@ mod punted;
 pub use punt::quiescent;
 pub mod reasons;
 pub mod run;
+pub mod sinks;
 pub mod tables;
 pub mod wire;
 

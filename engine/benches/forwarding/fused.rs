@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use dpdk_sys::{Burst, Checksum, Tag, free_bulk, tsc};
-use engine::counters::{Counters, PerInterface, PerReason, Total};
+use engine::counters::{Counters, PerInterface, Total};
 use engine::graph::{Graph, Plan};
 use engine::node::{Context, Named};
 use engine::nodes::ether::EtherInput;
@@ -66,7 +66,7 @@ impl Fused {
     pub fn new(wire: &Wire, tables: &Arc<Tables>, burst: u16, exceptions: bool) -> Fused {
         let stages = stages(wire, burst);
         let plan: Plan = plan(&stages);
-        let graph = Graph::new(stages, &plan, burst.into());
+        let graph = Graph::new(stages, &plan, burst.into(), outbox());
         let port = |_| Port {
             queue: wire.end(),
             burst: Burst::new(burst),
@@ -268,7 +268,6 @@ impl Port {
 
 impl Verdicts {
     fn punt(&mut self, context: &Context, mut mbuf: dpdk_sys::Packet) {
-        let len = mbuf.len() as u64;
         mbuf.set_tag(Tag {
             reason: self.ttl_expired,
             interface: LAN,
@@ -277,8 +276,7 @@ impl Verdicts {
             received: context.now,
             ..Tag::default()
         });
-        context.counters.add_reason(self.ttl_expired, PerReason::Packets, 1);
-        context.counters.add_reason(self.ttl_expired, PerReason::Bytes, len);
+        context.counters.add_fate(Fate::NoSink);
         self.freed.push(mbuf);
     }
 

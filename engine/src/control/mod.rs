@@ -186,6 +186,11 @@ impl Control {
         Ok(control)
     }
 
+    /// Every reason, and what was punted for it.
+    pub fn reasons(&self) -> Vec<punt::control::types::ReasonRow> {
+        self.desk.reason_rows()
+    }
+
     /// Makes what is set that which `config` says; what an operator added and the configuration does not mention stays. Returns what the
     /// operator should know.
     ///

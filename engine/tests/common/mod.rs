@@ -101,7 +101,8 @@ impl Rig {
 
     /// Packets punted for `reason`.
     pub fn punted(&self, reason: &str) -> u64 {
-        self.control.reasons().iter().find(|row| row.name == reason).map_or(0, |row| row.counters.packets)
+        let rows = self.control.reasons();
+        rows.iter().find(|row| row.name == reason).map_or(0, |row| row.counters.packets)
     }
 
     /// What the control socket answers to `method` with these parameters (JSON).

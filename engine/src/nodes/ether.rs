@@ -74,9 +74,13 @@ fn input(context: &Context, interface: &Interface, packet: &mut Packet) -> Next 
     {
         const IP4: u16 = ETHERTYPE_IP4.to_be();
         const IP6: u16 = ETHERTYPE_IP6.to_be();
-        if let IP4 | IP6 = ethertype {
+        if ethertype == IP4 {
             packet.meta.l3 = 14;
-            return if ethertype == IP4 { Next::Ip4 } else { Next::Ip6 };
+            return Next::Ip4;
+        }
+        if ethertype == IP6 {
+            packet.meta.l3 = 14;
+            return Next::Ip6;
         }
     }
     anything(context, interface, packet, destination, source, u16::from_be(ethertype))

@@ -39,9 +39,7 @@ pub trait Node: Send + 'static {
     /// Says it for a whole frame. Override it to look up in bulk or to prefetch.
     #[inline(always)]
     fn frame(&mut self, context: &Context, packets: &mut [Packet], next: &mut NextOf<Self::Next>) {
-        for (packet, mut next) in next.each(packets) {
-            next.is(self.packet(context, packet));
-        }
+        next.each(packets, |packet| self.packet(context, packet));
     }
 }
 
@@ -103,38 +101,49 @@ impl<'a, E: Edges> NextOf<'a, E> {
         NextOf(row, PhantomData)
     }
 
-    /// The packets of the frame, each with the place of its edge.
+    /// Has `decide` say where each packet goes.
     #[inline(always)]
-    pub fn each<'p>(
-        &mut self,
-        packets: &'p mut [Packet],
-    ) -> impl Iterator<Item = (&'p mut Packet, Place<'_, E>)> {
-        packets.iter_mut().zip(self.places())
+    pub fn each(&mut self, packets: &mut [Packet], mut decide: impl FnMut(&mut Packet) -> E) {
+        self.each_with(packets, std::iter::repeat(()), |packet, ()| decide(packet));
     }
 
-    /// The places of the edges.
+    /// Has `decide` say where each packet goes, by what was found out about it in bulk.
     #[inline(always)]
-    pub fn places(&mut self) -> impl Iterator<Item = Place<'_, E>> {
-        self.0.iter_mut().map(|place| Place(place, PhantomData))
+    pub fn each_with<T>(
+        &mut self,
+        packets: &mut [Packet],
+        found: impl IntoIterator<Item = T>,
+        mut decide: impl FnMut(&mut Packet, T) -> E,
+    ) {
+        for ((packet, place), found) in packets.iter_mut().zip(&mut *self.0).zip(found) {
+            let edge = decide(packet, found).index();
+            if edge != 0 {
+                *place = edge;
+            }
+        }
+    }
+
+    /// The packets in runs that have the same `key`.
+    #[inline(always)]
+    pub fn runs<'p, K: Copy + PartialEq>(
+        &mut self,
+        mut packets: &'p mut [Packet],
+        key: impl Fn(&Packet) -> K,
+    ) -> impl Iterator<Item = (K, &'p mut [Packet], NextOf<'_, E>)> {
+        let mut row = &mut *self.0;
+        std::iter::from_fn(move || {
+            let first = key(packets.first()?);
+            let len = packets.iter().position(|packet| key(packet) != first).unwrap_or(packets.len());
+            let run = packets.split_off_mut(..len)?;
+            let row = row.split_off_mut(..len.min(row.len()))?;
+            Some((first, run, NextOf(row, PhantomData)))
+        })
     }
 
     /// The edges of `size` packets at a time.
     #[inline(always)]
     pub fn chunks(&mut self, size: usize) -> impl Iterator<Item = NextOf<'_, E>> {
         self.0.chunks_mut(size).map(|chunk| NextOf(chunk, PhantomData))
-    }
-}
-
-/// The place of one packet's edge.
-pub struct Place<'a, E>(&'a mut u8, PhantomData<E>);
-
-impl<E: Edges> Place<'_, E> {
-    /// The packet takes this edge.
-    #[inline(always)]
-    pub fn is(&mut self, edge: E) {
-        if edge.index() != 0 {
-            *self.0 = edge.index();
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `ether-input`: whose frame is it, which interface is it on, what does it carry?
 
-use crate::counters::{PerInterface, Tally};
+use crate::counters::PerInterface;
 use crate::edges;
 use crate::node::{Context, NextOf, Node};
 use crate::nodes::arp::ArpInput;
@@ -47,15 +47,16 @@ impl Node for EtherInput {
     fn frame(&mut self, context: &Context, packets: &mut [Packet], next: &mut NextOf<Next>) {
         // This node is the first to look at the bytes. They are fetched for the whole frame at once, so that all waits are one wait.
         packets.iter().for_each(|packet| packet.mbuf.prefetch_data());
-        let mut tally = Tally::received();
-        let mut interface = None;
-        for (packet, mut next) in next.each(packets) {
-            if tally.add(context.counters, packet.meta.interface, packet.mbuf.len()) {
-                interface = context.tables.interface(packet.meta.interface, context.guard);
-            }
-            next.is(interface.map_or(Next::Down, |interface| input(context, interface, packet)));
+        for (index, packets, mut next) in next.runs(packets, |packet| packet.meta.interface) {
+            let mut bytes = 0;
+            let interface = context.tables.interface(index, context.guard);
+            next.each(packets, |packet| {
+                bytes += packet.mbuf.len() as u64;
+                interface.map_or(Next::Down, |interface| input(context, interface, packet))
+            });
+            context.counters.add_interface(index, PerInterface::RxPackets, packets.len() as u64);
+            context.counters.add_interface(index, PerInterface::RxBytes, bytes);
         }
-        tally.flush(context.counters);
     }
 }
 

@@ -73,9 +73,7 @@ impl Node for Ip4Lookup {
                 *address = packet.meta.hop;
             }
             context.tables.fib4.lookup(&addresses[..packets.len()], &mut hops[..packets.len()]);
-            for ((packet, mut next), &hop) in next.each(packets).zip(&hops) {
-                next.is(along(context, packet, hop as u32));
-            }
+            next.each_with(packets, &hops, |packet, &hop| along(context, packet, hop as u32));
         }
     }
 }
@@ -83,8 +81,8 @@ impl Node for Ip4Lookup {
 /// Where the hop leads this packet.
 #[inline(always)]
 fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
-    match context.tables.hop(hop, context.guard) {
-        Hop::Forward(adjacency) if is_plain(packet, adjacency) => {
+    match context.tables.neighbor(hop, context.guard) {
+        Some(adjacency) if is_plain(packet, adjacency) => {
             packet.meta.hop = hop;
             Next::Rewrite
         }

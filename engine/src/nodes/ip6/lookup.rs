@@ -73,9 +73,7 @@ impl Node for Ip6Lookup {
                 *address = destination(packet);
             }
             context.tables.fib6.lookup(&addresses[..packets.len()], &mut hops[..packets.len()]);
-            for ((packet, mut next), &hop) in next.each(packets).zip(&hops) {
-                next.is(along(context, packet, hop as u32));
-            }
+            next.each_with(packets, &hops, |packet, &hop| along(context, packet, hop as u32));
         }
     }
 }
@@ -89,9 +87,11 @@ fn destination(packet: &Packet) -> [u8; 16] {
 /// Where the hop leads this packet.
 #[inline(always)]
 fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
-    packet.meta.hop = hop;
-    match context.tables.hop(hop, context.guard) {
-        Hop::Forward(adjacency) if is_plain(packet, adjacency) => Next::Rewrite,
+    match context.tables.neighbor(hop, context.guard) {
+        Some(adjacency) if is_plain(packet, adjacency) => {
+            packet.meta.hop = hop;
+            Next::Rewrite
+        }
         _ => otherwise(context, packet, hop),
     }
 }
@@ -108,9 +108,10 @@ fn otherwise(context: &Context, packet: &mut Packet, hop: u32) -> Next {
     if hop == HOP_TORN {
         return again(context, packet);
     }
-    if let Hop::Ecmp(group) = context.tables.hop(hop, context.guard) {
-        packet.meta.hop = group.pick(flow6(packet));
-    }
+    packet.meta.hop = match context.tables.hop(hop, context.guard) {
+        Hop::Ecmp(group) => group.pick(flow6(packet)),
+        _ => hop,
+    };
     match context.tables.hop(packet.meta.hop, context.guard) {
         Hop::Forward(adjacency) if is_plain(packet, adjacency) => Next::Rewrite,
         Hop::Forward(adjacency) => unusual(packet, adjacency),
@@ -128,6 +129,7 @@ fn again(context: &Context, packet: &mut Packet) -> Next {
             return along(context, packet, hop[0] as u32);
         }
     }
+    packet.meta.hop = HOP_TORN;
     Next::Torn
 }
 

@@ -19,8 +19,8 @@ pub fn split_plain<'a, const N: usize>(
     if packet.meta.l3 as usize != UNTAGGED || !adjacency.takes_untagged(packet.mbuf.len()) {
         return None;
     }
-    let (link, behind) = packet.mbuf.bytes_mut().split_first_chunk_mut()?;
-    Some((link, behind.first_chunk_mut()?))
+    let (link, header) = packet.mbuf.bytes_mut().get_mut(..UNTAGGED + N)?.split_first_chunk_mut()?;
+    Some((link, header.first_chunk_mut()?))
 }
 
 /// Writes the adjacency's L2 header without tags.

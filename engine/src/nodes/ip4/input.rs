@@ -34,6 +34,7 @@ edges! {
 }
 
 /// Checks version, lengths, checksum and addresses.
+#[derive(Clone, Copy)]
 pub struct Ip4Input;
 
 impl Node for Ip4Input {

@@ -36,6 +36,7 @@ edges! {
 }
 
 /// Checks TTL and MTU; takes one from the TTL and writes the egress' L2 header.
+#[derive(Clone, Copy)]
 pub struct Ip4Rewrite;
 
 impl Node for Ip4Rewrite {

@@ -30,6 +30,7 @@ edges! {
 }
 
 /// Checks hop limit and MTU; takes one from the hop limit and writes the egress' L2 header.
+#[derive(Clone, Copy)]
 pub struct Ip6Rewrite;
 
 impl Node for Ip6Rewrite {

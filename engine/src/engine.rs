@@ -18,11 +18,11 @@ use crate::counters::Counters;
 use crate::graph::{Graph, Miswired, Plan};
 use crate::nodes;
 use crate::nodes::transmit::Transmit;
-use crate::reasons;
 use crate::ports::{Ready, Spread, spread};
 use crate::quiescent::Domain;
-use crate::sinks::{self, Names, Tools, Workshop};
+use crate::reasons;
 use crate::run::{Idle, Input, Worker};
+use crate::sinks::{self, Names, Tools, Workshop};
 use crate::tables::{HOP_NO_ROUTE, Lpm4, Lpm6, Tables};
 
 /// L3 interfaces that there can be beside those that the configuration names.

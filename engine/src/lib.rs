@@ -17,6 +17,7 @@ pub mod nodes;
 pub mod notify;
 pub mod packet;
 pub mod panic;
+pub mod plan;
 pub mod ports;
 mod punted;
 pub use punt::quiescent;

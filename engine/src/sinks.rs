@@ -217,4 +217,3 @@ pub fn epoch() -> u32 {
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     (random as u32).max(1)
 }
-

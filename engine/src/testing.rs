@@ -110,8 +110,7 @@ impl Router {
         let plan = crate::graph::Plan::new(&stages, 8).expect("the graph is wired rightly");
         let domain = Domain::new(1);
         let desk = desk(&plan, domain.clone(), 1);
-        let tables =
-            Tables::new(8, 2, 64, Lpm4::Plain(routes4), Lpm6::Plain(routes6), desk.tables().clone());
+        let tables = Tables::new(8, 2, 64, Lpm4::Plain(routes4), Lpm6::Plain(routes6), desk.tables().clone());
         let router = Router {
             counters: Arc::new(Counters::new(plan.layout.clone())),
             reader: domain.reader(0),
@@ -238,7 +237,8 @@ pub fn desk(plan: &crate::graph::Plan, domain: Arc<Domain>, workers: usize) -> D
     let statics = crate::reasons::statics(plan);
     let tables = Arc::new(desk::Tables::new(statics.len()));
     let means = Box::new(NoThreads);
-    let setup = desk::Setup { tables, domain, workers, now: || 0, clock: clock(), means, memory: desk::MEMORY };
+    let setup =
+        desk::Setup { tables, domain, workers, now: || 0, clock: clock(), means, memory: desk::MEMORY };
     Desk::new(setup, statics)
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use dpdk_sys::{Burst, Pool, Ring};
 use engine::counters::{Counters, FIRST_FATE};
-use punt::dispatch::FATES;
 use engine::tables::Tables;
+use punt::dispatch::FATES;
 
-use crate::contender::{Contender, InGraph, plan, stages};
+use crate::contender::{Contender, InGraph};
 use crate::fused::{Fused, of_interface};
 use crate::router::INTERFACES;
 use crate::wire::{Flows, Wire, mixed};

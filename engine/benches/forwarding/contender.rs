@@ -11,6 +11,8 @@ use engine::nodes::transmit::{Egress, Queue, Transmit};
 use engine::packet::Packet;
 use engine::quiescent::{Domain, Reader};
 use engine::tables::Tables;
+use punt::clock::Clock;
+use punt::dispatch::Outbox;
 
 use crate::router::{INTERFACES, LAN, PORTS};
 use crate::wire::{Wire, is_expired};

@@ -47,7 +47,9 @@ impl Control {
                 changes += 1;
             }
         }
-        for reason in config.reasons.iter().filter(|it| !self.applied.reasons.contains(it)).collect::<Vec<_>>() {
+        for reason in
+            config.reasons.iter().filter(|it| !self.applied.reasons.contains(it)).collect::<Vec<_>>()
+        {
             self.desk.set_reason(reason)?;
             changes += 1;
         }
@@ -73,9 +75,10 @@ impl Control {
     fn take_back(&mut self, config: &Config) -> Result<usize, Refused> {
         let mut changes = 0;
         for row in self.desk.registration_rows().into_iter().filter(|row| row.life == Life::Config) {
-            let still = config.registers.iter().any(|it| {
-                self.wanted(it).is_ok_and(|wanted| self.desk.registered(&wanted) == Some(row.id))
-            });
+            let still = config
+                .registers
+                .iter()
+                .any(|it| self.wanted(it).is_ok_and(|wanted| self.desk.registered(&wanted) == Some(row.id)));
             let sink_stays = config.sinks.iter().any(|sink| sink.name == row.sink && self.has_sink(sink));
             if !still || !sink_stays {
                 self.desk.unregister(row.id)?;
@@ -194,7 +197,8 @@ impl Control {
 
 /// Whether a passive entry is what a configuration asks for.
 fn is(row: &punt::control::types::PassiveRow, it: &PassiveSet) -> bool {
-    (row.family, &row.interface, &row.sink, &row.redirect) == (it.family, &it.interface, &it.sink, &it.redirect)
+    (row.family, &row.interface, &row.sink, &row.redirect)
+        == (it.family, &it.interface, &it.sink, &it.redirect)
         && (row.via, row.drop) == (it.via, it.drop)
         && limit_of(row.rate, row.burst) == limit_of(it.rate, it.burst)
 }

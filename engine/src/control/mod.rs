@@ -273,8 +273,13 @@ impl Control {
                 "[tables] is read at start only: restart the engine to make its tables that large".into(),
             );
         }
-        if config.punt.directory != self.applied.punt.directory || config.punt.memory != self.applied.punt.memory {
-            notes.push("[punt] directory and memory are read at start only: restart the engine to change them".into());
+        if config.punt.directory != self.applied.punt.directory
+            || config.punt.memory != self.applied.punt.memory
+        {
+            notes.push(
+                "[punt] directory and memory are read at start only: restart the engine to change them"
+                    .into(),
+            );
         }
         if config.eal != self.eal {
             notes.push(

@@ -32,12 +32,18 @@ impl Control {
             "class.list" => page(params, self.desk.class_rows()),
             "class.set" => self.change(params, |control, it: ClassSet| Ok(control.desk.set_class(&it)?)),
             "policer.list" => page(params, self.desk.policer_rows()),
-            "policer.set" => self.change(params, |control, it: PolicerSet| Ok(control.desk.set_policer(&it)?)),
+            "policer.set" => {
+                self.change(params, |control, it: PolicerSet| Ok(control.desk.set_policer(&it)?))
+            }
             "sink.list" | "stats.sinks" => page(params, self.desk.sink_rows()),
             "sink.add" => self.sink_add(session, params),
-            "sink.del" => self.change(params, |control, it: SinkKey| Ok(control.desk.delete_sink(&it.name)?)),
+            "sink.del" => {
+                self.change(params, |control, it: SinkKey| Ok(control.desk.delete_sink(&it.name)?))
+            }
             "register" => self.register(session, params),
-            "unregister" => self.change(params, |control, it: Unregister| Ok(control.desk.unregister(it.id)?)),
+            "unregister" => {
+                self.change(params, |control, it: Unregister| Ok(control.desk.unregister(it.id)?))
+            }
             "registration.list" => page(params, self.desk.registration_rows()),
             "passive.list" => page(params, self.desk.passive_rows()),
             "passive.set" => self.change(params, |control, it: PassiveSet| {
@@ -120,7 +126,9 @@ impl Control {
         let owner = session.owner();
         let made = self.together(items, |control, it| {
             if it.life == Life::Config {
-                return Err(Refused::new("life is config; only a configuration file makes such registrations"));
+                return Err(Refused::new(
+                    "life is config; only a configuration file makes such registrations",
+                ));
             }
             let life = it.life;
             let id = register(&control.model, &mut control.desk, it, life, &owner)?;
@@ -191,9 +199,8 @@ impl Control {
     /// Tells sinks' threads which interfaces there are.
     pub(super) fn tell_interfaces(&self) {
         let facts = self.model.interfaces_after(0);
-        let named = facts.map(|it| {
-            (it.index, Interface { name: it.name.to_owned(), mtu: it.effective.mtu as u32 })
-        });
+        let named =
+            facts.map(|it| (it.index, Interface { name: it.name.to_owned(), mtu: it.effective.mtu as u32 }));
         self.names.set_interfaces(named.collect::<HashMap<_, _>>());
     }
 }

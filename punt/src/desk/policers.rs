@@ -59,7 +59,9 @@ impl Desk {
                 .registrations
                 .get_mut(id)
                 .map(|registration| &mut registration.policer)
-                .ok_or_else(|| Refused(format!("there is no registration {id}; puntctl registration list shows them"))),
+                .ok_or_else(|| {
+                    Refused(format!("there is no registration {id}; puntctl registration list shows them"))
+                }),
             Policed::Passive { family, interface } => {
                 let unlimited = self.unlimited();
                 let entry = self.state.passives.iter_mut().find(|entry| {

@@ -114,7 +114,8 @@ impl Desk {
     pub fn registered(&self, wanted: &Wanted) -> Option<u32> {
         let same = |theirs: &Wanted| {
             let Wanted { matching, sink, limit, interface, source, snaplen, exclusive, .. } = theirs;
-            (matching, sink, limit, interface) == (&wanted.matching, &wanted.sink, &wanted.limit, &wanted.interface)
+            (matching, sink, limit, interface)
+                == (&wanted.matching, &wanted.sink, &wanted.limit, &wanted.interface)
                 && (source, snaplen, exclusive) == (&wanted.source, &wanted.snaplen, &wanted.exclusive)
         };
         self.state.registrations.values().find(|it| same(&it.wanted)).map(|it| it.id)

@@ -426,6 +426,27 @@ impl Outbox {
         copied: bool,
         now: u64,
     ) -> Fate {
+        let fate = self.fate(entry, reason, packet, copied, now);
+        if let Some(counts) = entry.counts.get(self.worker as usize) {
+            counts.packets.add(1);
+            counts.bytes.add(packet.len() as u64);
+            counts.fates[fate as usize].add(1);
+            if copied {
+                counts.copies.add(1);
+            }
+        }
+        fate
+    }
+
+    #[inline(always)]
+    fn fate(
+        &mut self,
+        entry: &Entry,
+        reason: u32,
+        packet: &impl Punted,
+        copied: bool,
+        now: u64,
+    ) -> Fate {
         if entry.drop {
             return Fate::ActionDrop;
         }

@@ -237,5 +237,7 @@ fn unpack(code: u64) -> Verdict {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
+mod oracle_tests;
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -237,6 +237,8 @@ fn unpack(code: u64) -> Verdict {
     }
 }
 
+#[cfg(all(test, loom))]
+mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod oracle_tests;
 #[cfg(all(test, not(loom)))]

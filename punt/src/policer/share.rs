@@ -225,7 +225,7 @@ pub struct Share {
 impl Share {
     /// An empty share. `secret` is random; `hz` ticks per second, `now` in ticks.
     pub fn new(secret: [u64; 2], hz: u64, now: u64) -> Share {
-        let zeros = || [const { AtomicU64::new(0) }; WAYS];
+        let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
         let pair = || Pair {
             key: AtomicU64::new(0),
             stands: AtomicU64::new(0),
@@ -443,6 +443,6 @@ fn tag(hash: u64) -> u64 {
     (hash >> 40).max(1)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 #[path = "share_tests.rs"]
 mod tests;

@@ -231,7 +231,7 @@ impl fmt::Debug for Talkers {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -121,7 +121,7 @@ fn two_workers_get_what_one_would() {
             let workers = [scope.spawn(worker), scope.spawn(worker)];
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
-        assert!(passed <= 10_101 && passed >= 10_098, "{passed}");
+        assert!((10_098..=10_101).contains(&passed), "{passed}");
     }
 }
 

@@ -35,7 +35,7 @@ use crate::class::Class;
 pub use budget::{Budget, BudgetError, Shape};
 pub use config::{Colour, Config, ConfigError, Kind, Verdict};
 pub use rate::{Limit, ParseRateError, Rate, Unit};
-pub use share::{ReasonShare, Refused, Share, Source};
+pub use share::{Gates, ReasonShare, Refused, Share, Source};
 pub use talkers::{Talker, Talkers};
 
 /// A policer, shared by all workers: exact over all of them, whoever takes when.
@@ -237,6 +237,8 @@ fn unpack(code: u64) -> Verdict {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod cost_tests;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(all(test, not(loom)))]

@@ -39,6 +39,10 @@ const WAYS: usize = 4;
 const SETS: usize = 4_096;
 /// Pairs of a reason and an interface: 64 bytes each.
 const PAIRS: usize = 2_048;
+/// What is no source.
+const NOBODY: u64 = 0xfffd << 48;
+/// Pairs that a worker remembers during a burst.
+const GATES: usize = 16;
 /// How far a pair may be from where its hash points.
 const PROBES: usize = 4;
 
@@ -206,10 +210,45 @@ struct Pair {
 /// A source that was looked for.
 struct Seat<'a> {
     set: &'a Set,
-    way: usize,
-    /// What was found there; when another source has the seat, it may be given away.
+    /// Where it was found.
+    way: Option<usize>,
+    /// What was found there.
     word: u64,
-    found: bool,
+}
+
+/// What one worker knows, during one burst, of the pairs of reason and interface that it has met. A worker makes
+/// its own, and uses it with one [`Share`].
+///
+/// What a burst brings is judged by one look at the reason; what is admitted makes it look again.
+pub struct Gates([Gate; GATES]);
+
+impl Default for Gates {
+    fn default() -> Gates {
+        Gates([Gate::NONE; GATES])
+    }
+}
+
+/// What holds for all sources of one interface in one reason at one moment.
+#[derive(Clone, Copy)]
+struct Gate {
+    now: u64,
+    key: u64,
+    /// Nothing is to be said here.
+    open: bool,
+    /// There is but one source, or none.
+    alone: bool,
+    pair: Option<usize>,
+    tokens: u64,
+    /// How far the interface lags behind.
+    credit: u64,
+    /// Where its busiest source stands.
+    clock: u64,
+    /// Tokens to be kept for other interfaces, and for other sources of this one.
+    for_interfaces: u64,
+    for_sources: u64,
+    /// Who was refused last, and why.
+    source: u64,
+    why: Refused,
 }
 
 /// The source share of one engine, shared by all workers.
@@ -252,74 +291,77 @@ impl Share {
         }
     }
 
-    /// Whether this packet may go on to its reason's policer; its part is charged.
+    /// Whether this packet may go on to its reason's policer; its part is charged. `gates` are this worker's.
     ///
     /// # Errors
     /// Who had more than its part, when the reason runs short.
     #[inline]
     pub fn take(
         &self,
+        gates: &mut Gates,
         now: u64,
         of: &ReasonShare,
         policer: &Policer,
         interface: u32,
         source: Source,
     ) -> Result<(), Refused> {
-        let fill = policer.fill(now);
-        if fill.is_none() && !of.has_ceilings() {
+        let key = u64::from(of.id) << 32 | u64::from(interface);
+        let gate = &mut gates.0[(of.id.wrapping_mul(5) ^ interface) as usize % GATES];
+        if gate.now != now || gate.key != key {
+            *gate = self.gate(now, of, policer, key);
+        }
+        if gate.open {
             return Ok(());
         }
-        let (tokens, depth) = fill.unwrap_or((u64::MAX, 0));
-        let epoch = (now.saturating_sub(self.start) >> self.epoch) as u16;
-        if tokens == 0 {
-            of.activity.mark_short(epoch);
-            return Ok(()); // the policer will say no
+        if gate.source == source.bits() {
+            return Err(gate.why);
         }
-        let key = u64::from(of.id) << 32 | u64::from(interface);
         let hash = self.hash(key, source.bits());
-        let pair = self.find_pair(key, self.hash(key, 0));
-        let seat = self.find_seat(hash, epoch as u8);
-        self.judge(of, &pair, &seat, (tokens, depth), epoch)
-            .inspect_err(|_| of.activity.mark_short(epoch))?;
-        self.charge(now, of, pair, seat, (key, hash), epoch)
+        let seat = self.find_seat(hash);
+        match gate.judge(&seat) {
+            Ok(()) => {
+                gate.now = u64::MAX; // one token less: look again for the next packet
+                self.charge(now, of, gate.pair.map(|pair| &self.pairs[pair]), seat, (key, hash))
+            }
+            Err(why) => {
+                of.activity.mark_short(self.epoch_at(now));
+                (gate.source, gate.why) = (source.bits(), why);
+                Err(why)
+            }
+        }
     }
 
-    /// Whether there are more tokens than have to be kept from this source.
-    #[inline]
-    fn judge(
-        &self,
-        of: &ReasonShare,
-        pair: &Found<'_>,
-        seat: &Seat<'_>,
-        (tokens, depth): (u64, u64),
-        epoch: u16,
-    ) -> Result<(), Refused> {
+    /// What holds for all sources of one interface in one reason at this moment.
+    fn gate(&self, now: u64, of: &ReasonShare, policer: &Policer, key: u64) -> Gate {
+        let mut gate = Gate { key, now, ..Gate::NONE };
+        let fill = policer.fill(now);
+        if fill.is_none() && !of.has_ceilings() {
+            return Gate { open: true, ..gate };
+        }
+        let (tokens, depth) = fill.unwrap_or((u64::MAX, 0));
+        let epoch = self.epoch_at(now);
+        if tokens == 0 {
+            of.activity.mark_short(epoch);
+            return Gate { open: true, ..gate }; // the policer will say no
+        }
         let (all, short) = of.activity.count(epoch);
         let newcomers = if short { NEWCOMERS } else { 0 };
-        let (here, interface_credit, source_credit) = match pair.slot {
-            None => (0, NEW_INTERFACE, NEW_SOURCE),
-            Some(slot) => {
-                let lag = of.clock.load(Ordering::Relaxed).wrapping_sub(slot.stands.load(Ordering::Relaxed));
-                let clock = slot.clock.load(Ordering::Relaxed);
-                (slot.activity.count(epoch).0, lag.min(INTERFACE_CREDIT), seat.credit(clock))
-            }
-        };
-        let most = depth / 8 * 3;
-        let for_interfaces = most.min(all.saturating_sub(here) + newcomers);
-        let for_sources = most.min(here.saturating_sub(1) + newcomers);
-        let lack = SOURCE_CREDIT - source_credit;
-        // A part of its interface's credit is kept from the source, too, for the others there.
-        let lent = interface_credit.saturating_sub(for_sources.min(SOURCE_CREDIT) * lack / SOURCE_CREDIT);
-        let kept_of_interface = for_interfaces * (INTERFACE_CREDIT - lent) / INTERFACE_CREDIT;
-        let kept_of_source = for_sources * lack / SOURCE_CREDIT;
-        if tokens > kept_of_interface + kept_of_source {
-            return Ok(());
+        let mut here = 0;
+        gate.pair = self.find_pair(key);
+        gate.credit = NEW_INTERFACE;
+        if let Some(pair) = gate.pair {
+            let pair = &self.pairs[pair];
+            let lag = of.clock.load(Ordering::Relaxed).wrapping_sub(pair.stands.load(Ordering::Relaxed));
+            gate.credit = lag.min(INTERFACE_CREDIT);
+            gate.clock = pair.clock.load(Ordering::Relaxed);
+            here = pair.activity.count(epoch).0;
         }
-        Err(match () {
-            _ if all <= 1 && seat.found => Refused::Reason,
-            _ if tokens > kept_of_interface => Refused::Source,
-            _ => Refused::Interface,
-        })
+        let most = depth / 8 * 3;
+        gate.tokens = tokens;
+        gate.alone = all <= 1;
+        gate.for_interfaces = most.min(all.saturating_sub(here) + newcomers);
+        gate.for_sources = most.min(here.saturating_sub(1) + newcomers);
+        gate
     }
 
     /// Writes down that the source and its interface had one more packet.
@@ -327,34 +369,39 @@ impl Share {
         &self,
         now: u64,
         of: &ReasonShare,
-        pair: Found<'_>,
+        pair: Option<&Pair>,
         seat: Seat<'_>,
         (key, hash): (u64, u64),
-        epoch: u16,
     ) -> Result<(), Refused> {
-        let was = if seat.found { seat.set.empty[seat.way].load(Ordering::Relaxed) } else { 0 };
-        let source_empty = of.source.next(was, now).ok_or(Refused::Source)?;
-        let was = pair.slot.map_or(0, |slot| slot.empty.load(Ordering::Relaxed));
-        let interface_empty = of.interface.next(was, now).ok_or(Refused::Interface)?;
+        let epoch = self.epoch_at(now);
+        let (way, was) = seat.way.map_or_else(|| seat.oldest(epoch as u8), |way| (way, seat.word));
+        let empty = if seat.way.is_some() { seat.set.empty[way].load(Ordering::Relaxed) } else { 0 };
+        let source_empty = of.source.next(empty, now).ok_or(Refused::Source)?;
+        let empty = pair.map_or(0, |pair| pair.empty.load(Ordering::Relaxed));
+        let interface_empty = of.interface.next(empty, now).ok_or(Refused::Interface)?;
 
-        let slot = pair.slot.unwrap_or_else(|| self.place(pair, of, key));
-        let stands = advance(&of.clock, slot.stands.load(Ordering::Relaxed), INTERFACE_CREDIT);
-        slot.stands.store(stands, Ordering::Relaxed);
-        slot.empty.store(interface_empty, Ordering::Relaxed);
+        let pair = pair.unwrap_or_else(|| self.place(of, key));
+        let stands = advance(&of.clock, pair.stands.load(Ordering::Relaxed), INTERFACE_CREDIT);
+        pair.stands.store(stands, Ordering::Relaxed);
+        pair.empty.store(interface_empty, Ordering::Relaxed);
 
-        let clock = slot.clock.load(Ordering::Relaxed);
-        let stands = advance(&slot.clock, clock.wrapping_sub(seat.credit(clock)), SOURCE_CREDIT);
+        let clock = pair.clock.load(Ordering::Relaxed);
+        let stands = advance(&pair.clock, clock.wrapping_sub(seat.credit(clock)), SOURCE_CREDIT);
         let word = tag(hash) << 40 | u64::from(epoch as u8) << 32 | u64::from(stands as u32);
         // Who loses the race for a seat is not written down this time.
-        let seats = &seat.set.seats[seat.way];
-        if seats.compare_exchange(seat.word, word, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            seat.set.empty[seat.way].store(source_empty, Ordering::Relaxed);
-            if !seat.found || seat.word >> 32 & 0xff != u64::from(epoch as u8) {
+        if seat.set.seats[way].compare_exchange(was, word, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            seat.set.empty[way].store(source_empty, Ordering::Relaxed);
+            if seat.way.is_none() || was >> 32 & 0xff != u64::from(epoch as u8) {
                 of.activity.add(epoch);
-                slot.activity.add(epoch);
+                pair.activity.add(epoch);
             }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn epoch_at(&self, now: u64) -> u16 {
+        (now.saturating_sub(self.start) >> self.epoch) as u16
     }
 
     #[inline]
@@ -364,52 +411,43 @@ impl Share {
         product as u64 ^ (product >> 64) as u64
     }
 
-    /// The seat of that source, or the one that it may take: a free one, or that of whoever came last longest ago.
     #[inline]
-    fn find_seat(&self, hash: u64, epoch: u8) -> Seat<'_> {
+    fn find_seat(&self, hash: u64) -> Seat<'_> {
         let set = &self.sets[hash as usize % SETS];
         let tag = tag(hash);
-        let words = [0, 1, 2, 3].map(|way: usize| set.seats[way].load(Ordering::Relaxed));
-        if let Some(way) = words.iter().position(|word| word >> 40 == tag) {
-            return Seat { set, way, word: words[way], found: true };
+        for way in 0..WAYS {
+            let word = set.seats[way].load(Ordering::Relaxed);
+            if word >> 40 == tag {
+                return Seat { set, way: Some(way), word };
+            }
         }
-        let age = |word: u64| if word == 0 { 256 } else { u64::from(epoch.wrapping_sub((word >> 32) as u8)) };
-        let oldest = (1..WAYS).fold(0, |a, b| if age(words[b]) > age(words[a]) { b } else { a });
-        Seat { set, way: oldest, word: words[oldest], found: false }
+        Seat { set, way: None, word: 0 }
     }
 
-    #[inline]
-    fn find_pair(&self, key: u64, hash: u64) -> Found<'_> {
-        let slot = (0..PROBES)
-            .map(|probe| &self.pairs[(hash as usize + probe) % PAIRS])
-            .find(|pair| pair.key.load(Ordering::Relaxed) == key);
-        Found { slot, hash }
+    fn near(&self, key: u64) -> impl Iterator<Item = usize> {
+        let hash = self.hash(key, 0) as usize;
+        (0..PROBES).map(move |probe| hash.wrapping_add(probe) % PAIRS)
     }
 
-    /// A slot for a pair that has none: a free one, or that of the pair with the fewest sources.
+    fn find_pair(&self, key: u64) -> Option<usize> {
+        self.near(key).find(|&pair| self.pairs[pair].key.load(Ordering::Relaxed) == key)
+    }
+
+    /// A slot for a pair that has none: a free one, or that of the pair that was quiet for longest.
     #[cold]
-    fn place(&self, found: Found<'_>, of: &ReasonShare, key: u64) -> &Pair {
-        let at = |probe| &self.pairs[(found.hash as usize + probe) % PAIRS];
-        let slot = (0..PROBES)
-            .map(at)
-            .min_by_key(|pair| match pair.key.load(Ordering::Relaxed) {
-                0 => 0,
-                _ => 1 + pair.activity.latest(),
-            })
-            .unwrap_or(at(0));
-        slot.key.store(key, Ordering::Relaxed);
-        slot.clock.store(1 << 32, Ordering::Relaxed);
-        slot.empty.store(0, Ordering::Relaxed);
-        slot.stands.store(of.clock.load(Ordering::Relaxed).wrapping_sub(NEW_INTERFACE), Ordering::Relaxed);
-        slot.activity.clear();
-        slot
+    fn place(&self, of: &ReasonShare, key: u64) -> &Pair {
+        let age = |&pair: &usize| match self.pairs[pair].key.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => 1 + self.pairs[pair].activity.latest(),
+        };
+        let pair = &self.pairs[self.near(key).min_by_key(age).unwrap_or(0)];
+        pair.key.store(key, Ordering::Relaxed);
+        pair.clock.store(1 << 32, Ordering::Relaxed);
+        pair.empty.store(0, Ordering::Relaxed);
+        pair.stands.store(of.clock.load(Ordering::Relaxed).wrapping_sub(NEW_INTERFACE), Ordering::Relaxed);
+        pair.activity.clear();
+        pair
     }
-}
-
-/// A pair that was looked for.
-struct Found<'a> {
-    slot: Option<&'a Pair>,
-    hash: u64,
 }
 
 impl Seat<'_> {
@@ -418,10 +456,52 @@ impl Seat<'_> {
     fn credit(&self, clock: u64) -> u64 {
         let lag = (clock as u32).wrapping_sub(self.word as u32);
         match lag {
-            _ if !self.found => NEW_SOURCE,
+            _ if self.way.is_none() => NEW_SOURCE,
             0..=0x7fff_ffff => u64::from(lag).min(SOURCE_CREDIT),
             _ => 0,
         }
+    }
+
+    /// The seat that a newcomer may take, and what is there: a free one, or that of whoever came last longest ago.
+    fn oldest(&self, epoch: u8) -> (usize, u64) {
+        let age = |word: u64| if word == 0 { 256 } else { u64::from(epoch.wrapping_sub((word >> 32) as u8)) };
+        let seat = |way: usize| (way, self.set.seats[way].load(Ordering::Relaxed));
+        (1..WAYS).map(seat).fold(seat(0), |a, b| if age(b.1) > age(a.1) { b } else { a })
+    }
+}
+
+impl Gate {
+    const NONE: Gate = Gate {
+        now: u64::MAX,
+        key: 0,
+        open: false,
+        alone: false,
+        pair: None,
+        tokens: 0,
+        credit: 0,
+        clock: 1 << 32,
+        for_interfaces: 0,
+        for_sources: 0,
+        source: NOBODY,
+        why: Refused::Source,
+    };
+
+    /// Whether there are more tokens than have to be kept from this source.
+    #[inline]
+    fn judge(&self, seat: &Seat<'_>) -> Result<(), Refused> {
+        let lack = SOURCE_CREDIT - seat.credit(self.clock);
+        // A part of its interface's credit is kept from the source, too, for the others there.
+        let lent = self.credit.saturating_sub(self.for_sources.min(SOURCE_CREDIT) * lack / SOURCE_CREDIT);
+        let kept_of_interface = self.for_interfaces * (INTERFACE_CREDIT - lent) / INTERFACE_CREDIT;
+        let kept_of_source = self.for_sources * lack / SOURCE_CREDIT;
+        if self.tokens > kept_of_interface + kept_of_source {
+            return Ok(());
+        }
+        Err(match () {
+            _ if self.alone && seat.way.is_some() => Refused::Reason,
+            _ if self.tokens > kept_of_interface => Refused::Source,
+            _ => Refused::Interface,
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Simulations in virtual time: who gets what of a reason that is flooded.
 
+use std::cell::RefCell;
+
 use super::*;
 use crate::policer::{Limit, Verdict};
 
@@ -12,6 +14,7 @@ struct Punt {
     share: Share,
     of: ReasonShare,
     policer: Policer,
+    gates: RefCell<Gates>,
 }
 
 impl Punt {
@@ -20,13 +23,17 @@ impl Punt {
             share: Share::new([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9], HZ, 0),
             of: ReasonShare::new(3),
             policer: Policer::packets(Limit::new(rate, burst), HZ, 0),
+            gates: RefCell::default(),
         }
+    }
+
+    fn judge(&self, now: u64, interface: u32, source: Source) -> Result<(), Refused> {
+        self.share.take(&mut self.gates.borrow_mut(), now, &self.of, &self.policer, interface, source)
     }
 
     fn offer(&self, now: u64, interface: u32, source: u32) -> bool {
         let source = Source::ip4(source.to_be_bytes());
-        self.share.take(now, &self.of, &self.policer, interface, source).is_ok()
-            && self.policer.take(now, 60) == Verdict::Pass
+        self.judge(now, interface, source).is_ok() && self.policer.take(now, 60) == Verdict::Pass
     }
 }
 
@@ -135,7 +142,7 @@ fn nor_beside_a_flooder_of_their_own_and_spoofed_sources_of_another_interface() 
 #[test]
 fn a_lone_source_is_refused_by_its_reason_and_others_by_their_share() {
     let punt = Punt::new(100, 50);
-    let lone = |now| punt.share.take(now, &punt.of, &punt.policer, 1, Source::ip4([10, 0, 0, 1]));
+    let lone = |now| punt.judge(now, 1, Source::ip4([10, 0, 0, 1]));
     assert_eq!((0..50).filter(|_| punt.offer(0, 1, 0x0a00_0001)).count(), 50);
     assert_eq!(lone(1), Ok(()), "the policer says no");
     assert!(!punt.offer(1, 1, 0x0a00_0001));

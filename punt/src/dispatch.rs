@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::facts::Facts;
 use crate::interest::Interest;
 use crate::lane::{Count, Lane};
-use crate::policer::{Budget, Policer, Verdict};
+use crate::policer::{Budget, Gates, Policer, ReasonShare, Refused, Share, Source, Talkers, Verdict};
 use crate::quiescent::{Guard, Slot};
 use crate::record::{self, Header};
 use crate::sink::{Dirty, Settled, Sink};
@@ -34,6 +34,8 @@ pub trait Punted {
     fn facts(&self) -> Facts;
     /// What the record says of it: interface, offsets, flags.
     fn tag(&self) -> Tag;
+    /// Who sent it, as far as fairness is concerned.
+    fn source(&self) -> Source;
 }
 
 /// What the record says of a packet.
@@ -73,6 +75,16 @@ pub enum Fate {
     Accepted,
 }
 
+impl Fate {
+    /// Whether a limit refused it.
+    pub const fn is_refused(self) -> bool {
+        matches!(
+            self,
+            Fate::RefusedSource | Fate::RefusedInterface | Fate::RefusedReason | Fate::RefusedClass
+        )
+    }
+}
+
 /// How many fates there are.
 pub const FATES: usize = 8;
 
@@ -90,6 +102,8 @@ pub struct Entry {
     pub sample: Option<u32>,
     /// The reason's limit.
     pub policer: Arc<Policer>,
+    /// How its limit is shared by those who send.
+    pub share: Arc<ReasonShare>,
     /// The reason's books, by worker.
     pub counts: Arc<[CachePadded<Counts>]>,
     /// The budget of all classes.
@@ -396,12 +410,23 @@ impl Table {
     }
 }
 
+/// What keeps one source from eating what others need.
+#[derive(Clone)]
+pub struct Fairness {
+    /// Shares of all reasons, of all workers.
+    pub share: Arc<Share>,
+    /// Who sends most, as this worker sees it.
+    pub talkers: Arc<Talkers>,
+}
+
 /// One worker's end of all lanes.
 pub struct Outbox {
     worker: u16,
     epoch: u32,
     clock: Arc<Clock>,
     dirty: Arc<Dirty>,
+    fairness: Fairness,
+    gates: Gates,
     /// Lanes that were written to since they were last published, each once, with their sink's slot.
     touched: Vec<(Arc<Lane>, usize)>,
 }
@@ -411,8 +436,9 @@ const TOUCHED: usize = 256;
 
 impl Outbox {
     /// Of the worker with this number. Records carry `epoch`.
-    pub fn new(worker: u16, epoch: u32, clock: Arc<Clock>, dirty: Arc<Dirty>) -> Outbox {
-        Outbox { worker, epoch, clock, dirty, touched: Vec::with_capacity(TOUCHED) }
+    pub fn new(worker: u16, epoch: u32, clock: Arc<Clock>, dirty: Arc<Dirty>, fairness: Fairness) -> Outbox {
+        let touched = Vec::with_capacity(TOUCHED);
+        Outbox { worker, epoch, clock, dirty, fairness, gates: Gates::default(), touched }
     }
 
     /// Takes one packet past the stages of `entry`: what came before the copy is one of [`Fate`], what each sink did is in its books.
@@ -426,7 +452,9 @@ impl Outbox {
         copied: bool,
         now: u64,
     ) -> Fate {
-        let fate = self.fate(entry, reason, packet, copied, now);
+        let (source, interface) = (packet.source(), packet.tag().interface);
+        let fate = self.fate(entry, reason, packet, source, copied, now);
+        self.fairness.talkers.count(now, entry.id, interface, source, fate.is_refused());
         if let Some(counts) = entry.counts.get(self.worker as usize) {
             counts.packets.add(1);
             counts.bytes.add(packet.len() as u64);
@@ -444,6 +472,7 @@ impl Outbox {
         entry: &Entry,
         reason: u32,
         packet: &impl Punted,
+        source: Source,
         copied: bool,
         now: u64,
     ) -> Fate {
@@ -453,7 +482,7 @@ impl Outbox {
         if entry.deliveries.is_empty() && entry.passive.all.is_none() && entry.passive.interfaces.is_empty() {
             return Fate::NoSink;
         }
-        self.offer_wanted(entry, reason, packet, copied, now)
+        self.offer_wanted(entry, reason, packet, source, copied, now)
     }
 
     /// The same for a reason that somebody may have asked for.
@@ -462,6 +491,7 @@ impl Outbox {
         entry: &Entry,
         reason: u32,
         packet: &impl Punted,
+        source: Source,
         copied: bool,
         now: u64,
     ) -> Fate {
@@ -491,6 +521,13 @@ impl Outbox {
             if !(seen.get() - 1).is_multiple_of(every as u64) {
                 return Fate::SampledOut;
             }
+        }
+        let share = &self.fairness.share;
+        match share.take(&mut self.gates, now, &entry.share, policer, tag.interface, source) {
+            Ok(()) => {}
+            Err(Refused::Source) => return Fate::RefusedSource,
+            Err(Refused::Interface) => return Fate::RefusedInterface,
+            Err(Refused::Reason) => return Fate::RefusedReason,
         }
         let len = packet.len();
         let mut class = entry.class;
@@ -528,10 +565,9 @@ impl Outbox {
         }
         if let Some((_, delivery)) = passively
             && !entry.deliveries.iter().any(|other| other.sink.slot == delivery.sink.slot && wanted(other))
+            && let Some(candidate) = delivery.candidates.first()
         {
-            if let Some(candidate) = delivery.candidates.first() {
-                self.deliver(delivery, candidate, header, packet, now);
-            }
+            self.deliver(delivery, candidate, header, packet, now);
         }
         Fate::Accepted
     }

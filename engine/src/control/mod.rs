@@ -35,7 +35,7 @@ use crate::config::{Config, Sizes};
 use crate::counters::Counters;
 use crate::graph::Plan;
 use crate::quiescent::Domain;
-use crate::sinks::Names;
+use crate::sinks::{self, Names};
 use crate::tables::Tables;
 
 /// What start-up hands to the control plane. Tables are empty, ports started; workers may run already.
@@ -138,7 +138,11 @@ pub struct Control {
 struct Ticked {
     clock: Instant,
     policers: Instant,
+    secret: Instant,
 }
+
+/// How long the source share hashes with one secret.
+const SECRET: Duration = Duration::from_secs(300);
 
 /// Nothing that counts ticks is left alone for longer.
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -180,7 +184,7 @@ impl Control {
             clock,
             sessions: Sessions::default(),
             applied: Config { punt: config.punt.clone(), ..Config::default() },
-            ticked: Ticked { clock: Instant::now(), policers: Instant::now() },
+            ticked: Ticked { clock: Instant::now(), policers: Instant::now(), secret: Instant::now() },
         };
         control.apply(config)?;
         Ok(control)
@@ -250,6 +254,10 @@ impl Control {
         if self.ticked.clock.elapsed() >= punt::clock::RENEWAL {
             self.ticked.clock = Instant::now();
             self.clock.renew(dpdk_sys::tsc());
+        }
+        if self.ticked.secret.elapsed() >= SECRET {
+            self.ticked.secret = Instant::now();
+            self.desk.rotate(sinks::secret());
         }
         if self.ticked.policers.elapsed() >= REFRESH {
             self.ticked.policers = Instant::now();

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use punt::control::types::{
     ClassSet, Life, PassiveKey, PassiveSet, PolicerSet, ReasonSet, Register, RegisterAnswer, SessionAnswer,
-    SessionResume, SinkAdd, SinkAnswer, SinkKey, Unregister,
+    SessionResume, SinkAdd, SinkAnswer, SinkKey, SourceFilter, Unregister,
 };
 use punt::control::{RpcError, many, one};
 use punt::desk::{self, Desk, Towards, Wanted, limit_of};
 use punt::sink::Interface;
 
 use super::configuration::Session;
-use super::methods::{Answer, Params, answer, page};
+use super::methods::{Answer, Params, answer, page, page_of};
 use super::model::Model;
 use super::{Control, Refused};
 use crate::nodes::redirect::AS_IT_CAME;
@@ -54,9 +54,17 @@ impl Control {
                 let interface = interface(&control.model, it.interface.as_deref())?;
                 Ok(control.desk.delete_passive(it.family, interface)?)
             }),
+            "stats.sources" => self.sources(params),
             "session.resume" => self.resume(session, params),
             _ => return None,
         })
+    }
+
+    fn sources(&self, params: Params) -> Answer {
+        let filter: SourceFilter = one(params)?;
+        let name = |index| self.model.name_of(index).unwrap_or_else(|| format!("interface {index}"));
+        let rows = self.desk.source_rows(filter.reason.as_deref(), name).map_err(Refused::from)?;
+        page_of(filter.paging(), rows)
     }
 
     /// Does one thing for each item, all or none.

@@ -26,8 +26,7 @@ impl Desk {
     /// What workers are to do with packets of the reason at `index`.
     pub(super) fn entry(&self, index: u32) -> Option<Entry> {
         let reason = self.by_index(index)?;
-        let deliveries: Box<[Delivery]> =
-            self.wanted(reason).into_iter().map(|(_, delivery)| delivery).collect();
+        let deliveries: Box<[Delivery]> = self.wanted(reason).into_values().collect();
         let looks =
             deliveries.iter().any(|it| it.candidates.iter().any(|candidate| candidate.only.is_some()));
         Some(Entry {
@@ -37,6 +36,7 @@ impl Desk {
             drop: reason.action == Some(Action::Drop),
             sample: reason.sample,
             policer: reason.policer.clone(),
+            share: reason.share.clone(),
             counts: reason.counts.clone(),
             budget: self.budget.clone(),
             scopes: self.scopes(reason),

@@ -20,7 +20,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::claims::{Claims, LinkClaims};
 use crate::clock::Clock;
-use crate::dispatch::Table;
+use crate::dispatch::{Fairness, Table};
 use crate::matching::Family;
 use crate::policer::Budget;
 use crate::quiescent::{Domain, Guard, Retired, Slot};
@@ -114,6 +114,8 @@ pub struct Setup {
     pub means: Box<dyn Means>,
     /// What all rings together may take, in bytes.
     pub memory: usize,
+    /// What keeps sources apart, by worker.
+    pub fairness: Vec<Fairness>,
 }
 
 /// What is set, and the tables in which it is.
@@ -127,6 +129,7 @@ pub struct Desk {
     means: Box<dyn Means>,
     budget: Arc<Budget>,
     memory: usize,
+    fairness: Vec<Fairness>,
     state: State,
     /// Ids given so far; none is ever given twice.
     ids: Ids,
@@ -168,7 +171,7 @@ struct Touched {
 impl Desk {
     /// A desk at which nobody has asked for anything yet.
     pub fn new(setup: Setup, statics: Vec<Static>) -> Desk {
-        let Setup { tables, domain, workers, now, clock, means, memory } = setup;
+        let Setup { tables, domain, workers, now, clock, means, memory, fairness } = setup;
         let budget = Arc::new(Budget::new(clock.hz(), now()));
         let mut desk = Desk {
             tables,
@@ -180,6 +183,7 @@ impl Desk {
             means,
             budget,
             memory,
+            fairness,
             state: State { reasons: vec![None], ..State::default() },
             ids: Ids::default(),
             touched: Touched::default(),
@@ -259,6 +263,13 @@ impl Desk {
         }
         self.commit();
         done
+    }
+
+    /// Gives the source share another secret, so that nobody can learn who shares a place with whom. Every few minutes.
+    pub fn rotate(&self, secret: [u64; 2]) {
+        if let Some(fairness) = self.fairness.first() {
+            fairness.share.rotate(secret);
+        }
     }
 
     /// What is to be done now and then, at least once a day: nothing that counts ticks may be left alone for long.

@@ -11,7 +11,7 @@ use crate::control::types::ReasonSet;
 use crate::dispatch::Counts;
 use crate::interest::Interest;
 use crate::matching::Match;
-use crate::policer::{Config, Limit, Policer};
+use crate::policer::{Config, Limit, Policer, ReasonShare};
 use crate::reason::Action;
 use crate::value::Rate;
 
@@ -52,6 +52,7 @@ pub(super) struct Reason {
     pub source_rate: Option<Rate>,
     pub interface_rate: Option<Rate>,
     pub policer: Arc<Policer>,
+    pub share: Arc<ReasonShare>,
     pub counts: Arc<[CachePadded<Counts>]>,
     /// What was set by name, to be written to a configuration.
     pub set: Option<ReasonSet>,
@@ -110,6 +111,7 @@ impl Desk {
             source_rate: None,
             interface_rate: None,
             policer: Arc::new(Policer::packets(shipped.limit, self.clock.hz(), (self.now)())),
+            share: Arc::new(ReasonShare::new(id)),
             counts: self.counts(),
             set: None,
             shipped,
@@ -232,7 +234,7 @@ impl Desk {
         wanted.check()?;
         let name = &wanted.name;
         let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
-        let now = (self.now)();
+        let (now, hz) = ((self.now)(), self.clock.hz());
         let Some(reason) = self.state.reasons[index as usize].as_mut() else { return Ok(()) };
         if wanted.action == Some(Action::Copy) && !reason.shipped.can_copy {
             return Err(Refused(format!(
@@ -242,8 +244,14 @@ impl Desk {
         let reason = Arc::make_mut(reason);
         reason.class = wanted.class.unwrap_or(reason.class);
         reason.action = wanted.action.or(reason.action);
-        reason.source_rate = wanted.source_rate.or(reason.source_rate);
-        reason.interface_rate = wanted.interface_rate.or(reason.interface_rate);
+        if let Some(rate) = wanted.source_rate {
+            reason.source_rate = Some(rate);
+            reason.share.set_source_rate(rate, hz);
+        }
+        if let Some(rate) = wanted.interface_rate {
+            reason.interface_rate = Some(rate);
+            reason.share.set_interface_rate(rate, hz);
+        }
         reason.sample = wanted.sample.map_or(reason.sample, |sample| (sample > 1).then_some(sample));
         if wanted.rate.is_some() || wanted.burst.is_some() {
             let Config { rate, burst, .. } = reason.policer.config();
@@ -259,13 +267,15 @@ impl Desk {
 
     /// Makes a reason what its source declares.
     pub fn reset_reason(&mut self, name: &str) {
-        let now = (self.now)();
+        let (now, hz) = ((self.now)(), self.clock.hz());
         let Some(index) = self.named(name) else { return };
         let Some(reason) = self.state.reasons[index as usize].as_mut() else { return };
         let reason = Arc::make_mut(reason);
         reason.class = reason.shipped.class;
         (reason.action, reason.sample) = (None, None);
         (reason.source_rate, reason.interface_rate) = (None, None);
+        reason.share.set_source_rate(Rate::Unlimited, hz);
+        reason.share.set_interface_rate(Rate::Unlimited, hz);
         reason.set = None;
         reason.policer.set(reason.shipped.limit, now);
         self.touched.reasons.insert(index);

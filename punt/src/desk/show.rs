@@ -1,17 +1,22 @@
 //! What is set and what was counted, as lists show it.
 
-use super::Desk;
+use std::collections::HashMap;
+
 use super::passives::Towards;
 use super::reasons::Reason;
+use super::{Desk, Refused};
 use crate::class::Class;
 use crate::control::types::output::{ReasonCounters, ReasonRow};
 use crate::control::types::passive::{PassiveCounters, PassiveRow};
-use crate::control::types::reason::ClassRow;
+use crate::control::types::reason::{ClassRow, SourceRow};
 use crate::control::types::registration::{RegistrationCounters, RegistrationRow};
 use crate::control::types::sink::SinkRow;
 use crate::dispatch::{Counts, FATES, Fate};
-use crate::policer::{Config, Limit};
+use crate::policer::{Config, Limit, Talker, Talkers};
 use crate::value::Rate;
+
+/// Sources that are shown.
+const MOST_SOURCES: usize = 1000;
 
 /// What an engine wants to know of a reason beside what lists show.
 pub struct ReasonFacts {
@@ -148,6 +153,45 @@ impl Desk {
             ClassRow { name: class, min: min.min(u32::MAX as u64) as u32, cap, packets, refused, accepted }
         };
         Class::ALL.into_iter().rev().map(row).collect()
+    }
+
+    /// Who sends most into the reason of that name, or into any; the busiest first.
+    ///
+    /// # Errors
+    /// If there is no such reason.
+    pub fn source_rows(
+        &self,
+        reason: Option<&str>,
+        interface: impl Fn(u32) -> String,
+    ) -> Result<Vec<SourceRow>, Refused> {
+        let id = match reason {
+            Some(name) => {
+                let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
+                self.by_index(index).map(|reason| reason.id)
+            }
+            None => None,
+        };
+        let talkers = self.fairness.iter().map(|fairness| &*fairness.talkers);
+        let top = Talkers::top(talkers, (self.now)(), id, MOST_SOURCES);
+        let names: HashMap<u32, &str> =
+            self.reasons().map(|(_, reason)| (reason.id, reason.name())).collect();
+        let row = |talker: Talker| {
+            let text = talker.source.to_string();
+            let prefix = if text.contains('.') { format!("{text}/32") } else { text.clone() };
+            SourceRow {
+                reason: names
+                    .get(&talker.reason)
+                    .map_or_else(|| format!("reason {}", talker.reason), |name| (*name).to_owned()),
+                interface: interface(talker.interface),
+                source: prefix.parse().ok(),
+                mac: text.parse().ok(),
+                packets: talker.packets,
+                refused: talker.refused,
+                error: talker.error,
+                pps: talker.pps,
+            }
+        };
+        Ok(top.into_iter().map(row).collect())
     }
 
     /// The name of the reason with this id.

@@ -108,7 +108,7 @@ fn an_audit_finds_what_does_not_add_up() {
     let plan = control.plan.clone();
     let ether = plan.layout.node(plan.node("ether-input").unwrap());
     workers[0].add(ether.packets, 3);
-    let drop = plan.nodes[0].1.iter().position(|edge| matches!(edge.to, crate::node::To::Drop(_))).unwrap();
+    let drop = plan.nodes[1].1.iter().position(|edge| matches!(edge.to, crate::node::To::Drop(_))).unwrap();
     workers[0].add(ether.edges.start + drop, 3);
     let found = audit(&mut control);
     assert_eq!(found.findings.len(), 3, "{:?}", found.findings);

@@ -6,6 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use punt::control::{DEFAULT_SOCKET, SOCKET_VARIABLE};
 use punt::{Mac, Prefix};
 
+pub mod punting;
+
+use punting::{
+    ClassVerb, PassiveVerb, PolicerVerb, ReasonVerb, RegisterArguments, RegistrationVerb, SinkVerb,
+};
+
 /// Drives puntd over its control socket.
 #[derive(Debug, Parser)]
 #[command(name = "puntctl", version, disable_help_subcommand = true)]
@@ -77,12 +83,59 @@ pub enum Command {
         #[command(subcommand)]
         verb: Option<ReasonVerb>,
     },
+    /// Classes: what each queue of punted packets is guaranteed, and what it never exceeds
+    Class {
+        #[command(subcommand)]
+        verb: Option<ClassVerb>,
+    },
+    /// Policers with more than a rate and a burst
+    Policer {
+        #[command(subcommand)]
+        verb: Option<PolicerVerb>,
+    },
+    /// Sinks: where punted packets go
+    Sink {
+        #[command(subcommand)]
+        verb: Option<SinkVerb>,
+    },
+    /// Has packets go to a sink, and prints the registration's id
+    #[command(after_help = "\
+MATCH is one of
+  udp:3784  udp:100-200  udp4:68  udp6:546  destination port of a packet addressed to us
+  tcp:179  tcp:179/any                      the same; with /any source or destination
+  proto:89  proto:ospf                      IP protocol
+  icmp:8  icmp6:135                         type
+  ethertype:0x88cc  llc:0xfe  mac:01:80:c2:00:00:02
+  reason:ip4.ttl-expired  reason:ip4.*
+
+Examples:
+  puntctl register udp:3784 --sink bfdd --rate 20000 --burst 8000
+  puntctl register tcp:179 --sink bgpd --source 10.0.1.2 --exclusive
+  puntctl register 'reason:ip4.*' --sink capture --snaplen 128")]
+    Register(RegisterArguments),
+    /// Ends a registration
+    #[command(after_help = "Example:\n  puntctl unregister 17")]
+    Unregister {
+        /// What "register" printed
+        id: u32,
+    },
+    /// Registrations: which packets go to which sink
+    Registration {
+        #[command(subcommand)]
+        verb: Option<RegistrationVerb>,
+    },
+    /// Passive punt: where packets go that nothing claimed
+    Passive {
+        #[command(subcommand)]
+        verb: Option<PassiveVerb>,
+    },
     /// Counters since the engine started, or per second with --watch
     #[command(after_help = "\
 Examples:
   puntctl stats drops
   puntctl stats nodes --watch
   puntctl stats interfaces --watch=0.5
+  puntctl stats sources --reason l2.arp-request
   puntctl --json stats reasons")]
     Stats(StatsArguments),
     /// A live table: packets and cycles, what is punted and why, what is dropped and why
@@ -276,13 +329,6 @@ pub enum NeighborVerb {
     },
 }
 
-#[derive(Debug, Subcommand)]
-pub enum ReasonVerb {
-    /// All reasons with class, limit and source
-    #[command(aliases = ["show", "ls"])]
-    List,
-}
-
 #[derive(Debug, Args)]
 pub struct StatsArguments {
     /// Of what
@@ -294,6 +340,9 @@ pub struct StatsArguments {
     /// Show the rows that have counted nothing, too (JSON always has them)
     #[arg(long)]
     pub all: bool,
+    /// Of this reason alone (stats sources)
+    #[arg(long, value_name = "NAME")]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -314,6 +363,10 @@ pub enum Stats {
     Drops,
     /// Packets punted, by reason, and what became of them
     Reasons,
+    /// Packets for each sink, and what became of them
+    Sinks,
+    /// Who sends most into each reason, and who is refused
+    Sources,
     /// What each worker did
     Workers,
 }
@@ -400,7 +453,7 @@ mod tests {
             ("puntctl stats", "the following required arguments were not provided: <WHAT>"),
             (
                 "puntctl stats x",
-                "invalid value 'x' for '<WHAT>' [possible values: interfaces, nodes, drops, reasons, workers]",
+                "invalid value 'x' for '<WHAT>' [possible values: interfaces, nodes, drops, reasons, sinks, sources, workers]",
             ),
             (
                 "puntctl route list 10.0.0.1/8",

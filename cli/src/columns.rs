@@ -25,8 +25,82 @@ pub const REASONS: &[Column] = &[
     ("action", Detail),
     ("rate", Number),
     ("burst", Number),
+    ("source_rate", Number),
+    ("interface_rate", Number),
+    ("sample", Number),
     ("node", Detail),
     ("text", Detail),
+];
+
+pub const CLASSES: &[Column] = &[
+    ("name", Word),
+    ("min", Number),
+    ("cap", Number),
+    ("packets", Count),
+    ("refused", Count),
+    ("accepted", Count),
+];
+
+pub const POLICERS: &[Column] = &[
+    ("what", Word),
+    ("type", Detail),
+    ("unit", Detail),
+    ("rate", Number),
+    ("burst", Number),
+    ("peak", Number),
+    ("excess", Number),
+    ("yellow", Detail),
+    ("red", Detail),
+    ("green_packets", Count),
+    ("yellow_packets", Count),
+    ("red_packets", Count),
+];
+
+pub const SINKS: &[Column] = &[
+    ("name", Word),
+    ("target", Detail),
+    ("state", Detail),
+    ("life", Detail),
+    ("rate", Number),
+    ("burst", Number),
+    ("memory", Number),
+    ("delivered", Count),
+    ("errors", Detail),
+    ("inject", Detail),
+];
+
+pub const REGISTRATIONS: &[Column] = &[
+    ("id", Number),
+    ("match", Word),
+    ("sink", Word),
+    ("life", Detail),
+    ("rate", Number),
+    ("burst", Number),
+    ("interface", Detail),
+    ("source", Detail),
+    ("snaplen", Number),
+    ("exclusive", Detail),
+    ("owner", Detail),
+    ("packets", Count),
+    ("refused", Count),
+    ("ring_full", Count),
+    ("errors", Count),
+    ("delivered", Count),
+];
+
+pub const PASSIVE: &[Column] = &[
+    ("family", Word),
+    ("interface", Word),
+    ("sink", Detail),
+    ("redirect", Detail),
+    ("via", Detail),
+    ("drop", Detail),
+    ("rate", Number),
+    ("burst", Number),
+    ("packets", Count),
+    ("refused", Count),
+    ("hits", Count),
+    ("misses", Count),
 ];
 
 const INTERFACE_STATS: &[Column] = &[
@@ -64,6 +138,32 @@ const REASON_STATS: &[Column] = &[
     ("accepted", Count),
 ];
 
+const SINK_STATS: &[Column] = &[
+    ("name", Word),
+    ("state", Detail),
+    ("offered", Count),
+    ("refused_registration", Count),
+    ("refused_sink", Count),
+    ("ring_full", Count),
+    ("backlog", Number),
+    ("delivered", Count),
+    ("delivered_bytes", Count),
+    ("truncated", Count),
+    ("errors", Detail),
+    ("injected", Count),
+    ("inject_errors", Count),
+    ("foreign", Count),
+];
+
+const SOURCE_STATS: &[Column] = &[
+    ("reason", Word),
+    ("interface", Word),
+    ("source", Word),
+    ("packets", Count),
+    ("refused", Count),
+    ("error", Number),
+];
+
 const WORKER_STATS: &[Column] = &[
     ("worker", Word),
     ("lcore", Number),
@@ -86,6 +186,8 @@ pub fn stats(what: Stats) -> (&'static str, &'static [Column]) {
         Stats::Nodes => ("stats.nodes", NODE_STATS),
         Stats::Drops => ("stats.drops", DROP_STATS),
         Stats::Reasons => ("stats.reasons", REASON_STATS),
+        Stats::Sinks => ("stats.sinks", SINK_STATS),
+        Stats::Sources => ("stats.sources", SOURCE_STATS),
         Stats::Workers => ("stats.workers", WORKER_STATS),
     }
 }
@@ -118,14 +220,33 @@ mod tests {
             name: String::new(),
             class: punt::Class::Miss,
             action: punt::Action::Trap,
-            rate: 0,
+            rate: 1.into(),
             burst: 0,
+            source_rate: None,
+            interface_rate: None,
+            sample: 1,
             node: String::new(),
             text: String::new(),
             counters: ReasonCounters::default(),
         };
         check(REASONS, &reason);
         check(stats(Stats::Reasons).1, &reason);
+        let from = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        let class: ClassRow = serde_json::from_value(from(r#"{"name":"link","min":1,"cap":2}"#)).unwrap();
+        check(CLASSES, class);
+        let policer = r#"{"what":"sink:s","type":"single","unit":"packets","rate":1,"burst":1,"red":"drop"}"#;
+        check(POLICERS, serde_json::from_value::<PolicerRow>(from(policer)).unwrap());
+        let sink = r#"{"name":"s","target":"null","state":"active"}"#;
+        let sink: SinkRow = serde_json::from_value(from(sink)).unwrap();
+        check(SINKS, &sink);
+        check(stats(Stats::Sinks).1, &sink);
+        let registration =
+            r#"{"id":1,"match":"udp:1","sink":"s","life":"config","exclusive":false,"owner":"o"}"#;
+        check(REGISTRATIONS, serde_json::from_value::<RegistrationRow>(from(registration)).unwrap());
+        let passive = r#"{"family":"ip4","drop":true}"#;
+        check(PASSIVE, serde_json::from_value::<PassiveRow>(from(passive)).unwrap());
+        let source = r#"{"reason":"l2.lacp","interface":"wan","packets":1,"refused":0}"#;
+        check(stats(Stats::Sources).1, serde_json::from_value::<SourceRow>(from(source)).unwrap());
         check(stats(Stats::Interfaces).1, InterfaceStats::default());
         check(stats(Stats::Nodes).1, NodeStats::default());
         check(stats(Stats::Drops).1, DropStats::default());

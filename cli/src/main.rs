@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use args::punting::{ClassVerb, PassiveVerb, PolicerVerb, ReasonVerb, RegistrationVerb, SinkVerb};
 use args::{
     AddressVerb, Arguments, Command, ConfigVerb, InterfaceChange, InterfaceSetArguments, InterfaceVerb,
-    NeighborVerb, ReasonVerb, RouteVerb,
+    NeighborVerb, RouteVerb,
 };
 use context::Context;
 use failure::Failure;
@@ -24,6 +25,7 @@ mod failure;
 mod file;
 mod load;
 mod monitor;
+mod punting;
 mod route;
 mod route_file;
 mod screen;
@@ -65,9 +67,16 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Address { verb } => address(context, verb.unwrap_or(AddressVerb::List)),
         Command::Route { verb } => route::run(context, verb.unwrap_or(RouteVerb::List { prefix: None })),
         Command::Neighbor { verb } => neighbor(context, verb.unwrap_or(NeighborVerb::List)),
-        Command::Reason { verb: None | Some(ReasonVerb::List) } => {
-            context.list("reason.list", columns::REASONS)
+        Command::Reason { verb } => punting::reason(context, verb.unwrap_or(ReasonVerb::List)),
+        Command::Class { verb } => punting::class(context, verb.unwrap_or(ClassVerb::List)),
+        Command::Policer { verb } => punting::policer(context, verb.unwrap_or(PolicerVerb::List)),
+        Command::Sink { verb } => punting::sink(context, verb.unwrap_or(SinkVerb::List)),
+        Command::Register(arguments) => punting::register(context, arguments),
+        Command::Unregister { id } => punting::unregister(context, id),
+        Command::Registration { verb: None | Some(RegistrationVerb::List) } => {
+            context.list("registration.list", columns::REGISTRATIONS)
         }
+        Command::Passive { verb } => punting::passive(context, verb.unwrap_or(PassiveVerb::List)),
         Command::Stats(arguments) => stats::run(context, &arguments),
         Command::Monitor(arguments) => monitor::run(context, &arguments),
         Command::Audit => audit::run(context),

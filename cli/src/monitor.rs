@@ -5,7 +5,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use punt::control::Client;
-use punt::control::types::{DropStats, NodeStats, ReasonRow, WorkerStats};
+use punt::control::types::{DropStats, NodeStats, ReasonRow, SinkRow, SinkState, WorkerStats};
 use serde_json::{Value, json};
 
 use crate::args::MonitorArguments;
@@ -54,6 +54,7 @@ struct Reading {
     workers: Vec<WorkerStats>,
     nodes: Vec<NodeStats>,
     reasons: Vec<ReasonRow>,
+    sinks: Vec<SinkRow>,
     drops: Vec<DropStats>,
 }
 
@@ -63,6 +64,10 @@ impl Reading {
             workers: client.list_as("stats.workers", ())?,
             nodes: client.list_as("stats.nodes", ())?,
             reasons: client.list_as("stats.reasons", ())?,
+            sinks: match client.list_as("stats.sinks", ()) {
+                Err(error) if error.is_unknown_method() => Vec::new(),
+                sinks => sinks?,
+            },
             drops: client.list_as("stats.drops", ())?,
             time: Instant::now(),
         })
@@ -79,14 +84,71 @@ struct Count {
     name: String,
     rate: f64,
     total: u64,
+    /// What became of them, by the second, under heads of the list's own.
+    fates: Vec<f64>,
 }
+
+/// What became of what a reason punted.
+const PUNT_FATES: [&str; 2] = ["accepted", "refused"];
+/// What became of what a sink did not get.
+const SINK_FATES: [&str; 1] = ["lost"];
 
 /// What there is to see of an interval.
 struct View {
     books: Vec<Count>,
     cycles_per_packet: f64,
     punted: Vec<Count>,
+    sinks: Vec<Count>,
     dropped: Vec<Count>,
+}
+
+/// What a list is made of: a name, what is counted, and what became of it.
+type Tally = (String, u64, Vec<u64>);
+
+fn reasons(reading: &Reading) -> Vec<Tally> {
+    let tally = |row: &ReasonRow| {
+        let counted = &row.counters;
+        let refused = counted.refused_source
+            + counted.refused_interface
+            + counted.refused_reason
+            + counted.refused_class;
+        (row.name.clone(), counted.packets, vec![counted.accepted, refused])
+    };
+    reading.reasons.iter().map(tally).filter(|(_, packets, _)| *packets > 0).collect()
+}
+
+fn sinks(reading: &Reading) -> Vec<Tally> {
+    let tally = |row: &SinkRow| {
+        let counted = &row.counters;
+        let errors: u64 = counted.errors.values().sum();
+        let lost = counted.refused_registration + counted.refused_sink + counted.ring_full + errors;
+        (row.name.clone(), counted.delivered, vec![lost])
+    };
+    reading.sinks.iter().map(tally).collect()
+}
+
+fn drops(reading: &Reading) -> Vec<Tally> {
+    let tally = |row: &DropStats| (format!("{}: {}", row.node, row.text), row.packets, Vec::new());
+    reading.drops.iter().map(tally).filter(|(_, packets, _)| *packets > 0).collect()
+}
+
+/// How each of them grew.
+fn grown(before: Vec<Tally>, now: Vec<Tally>, rate: impl Fn(u64, u64) -> f64) -> Vec<Count> {
+    let before: HashMap<String, (u64, Vec<u64>)> =
+        before.into_iter().map(|(name, total, fates)| (name, (total, fates))).collect();
+    let count = |(name, total, fates): Tally| {
+        let (old, old_fates) = before.get(&name).map_or((0, &[][..]), |(total, fates)| (*total, fates));
+        let old_fates = old_fates.iter().copied().chain(std::iter::repeat(0));
+        let fates = fates.iter().zip(old_fates).map(|(now, before)| rate(before, *now)).collect();
+        Count { rate: rate(old, total), total, name, fates }
+    };
+    now.into_iter().map(count).collect()
+}
+
+/// By magnitude, then by name: by the number itself, lines would jump about.
+fn sorted(mut counts: Vec<Count>) -> Vec<Count> {
+    counts.sort_by(|a, b| (a.total.leading_zeros(), &a.name).cmp(&(b.total.leading_zeros(), &b.name)));
+    counts
 }
 
 impl View {
@@ -95,7 +157,7 @@ impl View {
         let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
         let book = |name: &str, of| {
             let (before, total) = (before.sum(of), now.sum(of));
-            Count { name: name.into(), rate: rate(before, total), total }
+            Count { name: name.into(), rate: rate(before, total), total, fates: Vec::new() }
         };
         let books = vec![
             book("received", |worker| worker.received),
@@ -110,31 +172,19 @@ impl View {
             node.cycles_per_packet * rate(visits.get(node.node.as_str()).copied().unwrap_or(0), node.packets)
         };
         let cycles: f64 = now.nodes.iter().map(cost).sum();
-        let reasons = |reading: &Reading| {
-            reading.reasons.iter().map(|row| (row.name.clone(), row.counters.packets)).collect::<Vec<_>>()
-        };
-        let drops = |reading: &Reading| {
-            let name = |row: &DropStats| format!("{}: {}", row.node, row.text);
-            reading.drops.iter().map(|row| (name(row), row.packets)).collect::<Vec<_>>()
-        };
-        let counts = |before: Vec<(String, u64)>, now: Vec<(String, u64)>| {
-            let before: HashMap<String, u64> = before.into_iter().collect();
-            let grown = |name: &String, total| rate(before.get(name).copied().unwrap_or(0), total);
-            let mut counts: Vec<Count> = now
-                .into_iter()
-                .filter(|(_, total)| *total > 0)
-                .map(|(name, total)| Count { rate: grown(&name, total), total, name })
-                .collect();
-            // By magnitude, then by name: by the number itself, lines would jump about.
-            counts
-                .sort_by(|a, b| (a.total.leading_zeros(), &a.name).cmp(&(b.total.leading_zeros(), &b.name)));
-            counts
-        };
+        let state = |name: &str| now.sinks.iter().find(|row| row.name == name).map(|row| row.state);
+        let mut sinks = grown(sinks(before), sinks(now), rate);
+        for sink in &mut sinks {
+            if let Some(state) = state(&sink.name).filter(|state| *state != SinkState::Active) {
+                sink.name = format!("{} ({state})", sink.name);
+            }
+        }
         View {
             cycles_per_packet: if books[0].rate > 0.0 { cycles / books[0].rate } else { 0.0 },
             books,
-            punted: counts(reasons(before), reasons(now)),
-            dropped: counts(drops(before), drops(now)),
+            punted: sorted(grown(reasons(before), reasons(now), rate)),
+            sinks,
+            dropped: sorted(grown(drops(before), drops(now), rate)),
         }
     }
 
@@ -150,51 +200,86 @@ impl View {
 
     /// On at most `height` lines.
     fn page(&self, height: usize) -> String {
-        const FIXED: usize = 10;
-        let rows = height.saturating_sub(FIXED);
-        // Each list may have what the other leaves of its half.
-        let half = rows / 2;
-        let punted = self.punted.len().min(half.max(rows.saturating_sub(self.dropped.len())));
-        let dropped = rows.saturating_sub(punted);
-        let names = [&self.books, &self.punted, &self.dropped].into_iter().flatten();
+        /// Lines of the books; each list has a blank line and a head beside its rows.
+        const BOOKS: usize = 6;
+        let mut lists = vec![("punted, by reason", &PUNT_FATES[..], &self.punted)];
+        if !self.sinks.is_empty() {
+            lists.push(("delivered, by sink", &SINK_FATES, &self.sinks));
+        }
+        lists.push(("dropped, by text", &[], &self.dropped));
+        let rows = height.saturating_sub(BOOKS + 2 * lists.len());
+        let heights = share(rows, &lists.iter().map(|(_, _, counts)| counts.len()).collect::<Vec<_>>());
+        let names = lists.iter().flat_map(|(_, _, counts)| counts.iter()).chain(&self.books);
         let width = names.map(|count| count.name.chars().count()).max().unwrap_or(0).max(MIN_NAME);
-        let mut page = list(width, "", &self.books, usize::MAX);
-        page.push_str(&format!("{:width$}{:>14.1}\n\n", "cycles per packet", self.cycles_per_packet));
-        page.push_str(&list(width, "punted, by reason", &self.punted, punted));
-        page.push('\n');
-        page.push_str(&list(width, "dropped, by text", &self.dropped, dropped));
+        let mut page = list(width, "", &[], &self.books, usize::MAX);
+        page.push_str(&format!("{:width$}{:>14.1}\n", "cycles per packet", self.cycles_per_packet));
+        for ((what, fates, counts), height) in lists.into_iter().zip(heights) {
+            page.push('\n');
+            page.push_str(&list(width, what, fates, counts, height));
+        }
         page
     }
 
     fn json(&self) -> Value {
-        let counts = |counts: &[Count]| -> Vec<Value> {
-            let row = |count: &Count| json!({"name": count.name, "rate": count.rate, "packets": count.total});
+        let counts = |counts: &[Count], heads: &[&str]| -> Vec<Value> {
+            let row = |count: &Count| {
+                let mut row = json!({"name": count.name, "rate": count.rate, "packets": count.total});
+                for (head, fate) in heads.iter().zip(&count.fates) {
+                    row[*head] = json!(fate);
+                }
+                row
+            };
             counts.iter().map(row).collect()
         };
         json!({
-            "books": counts(&self.books),
+            "books": counts(&self.books, &[]),
             "cycles_per_packet": self.cycles_per_packet,
-            "punted": counts(&self.punted),
-            "dropped": counts(&self.dropped),
+            "punted": counts(&self.punted, &PUNT_FATES),
+            "sinks": counts(&self.sinks, &SINK_FATES),
+            "dropped": counts(&self.dropped, &[]),
         })
     }
+}
+
+/// How many of `rows` each list gets, by its length: a short one leaves to the others what it does not need.
+fn share(rows: usize, lengths: &[usize]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&list| lengths[list]);
+    let mut heights = vec![0; lengths.len()];
+    let mut left = rows;
+    for (done, list) in order.into_iter().enumerate() {
+        heights[list] = lengths[list].min(left / (lengths.len() - done));
+        left -= heights[list];
+    }
+    heights
 }
 
 /// The least width of names, for the head of a list to fit.
 const MIN_NAME: usize = 20;
 
 /// A list on `height` lines and one for its head; what does not fit is summed up on the last.
-fn list(width: usize, what: &str, counts: &[Count], height: usize) -> String {
+fn list(width: usize, what: &str, fates: &[&str], counts: &[Count], height: usize) -> String {
     let shown = if counts.len() <= height { counts.len() } else { height.saturating_sub(1) };
     let (shown, rest) = counts.split_at(shown);
-    let mut text = format!("{what:width$}{:>14}{:>17}\n", "packets/s", "packets");
-    let mut row = |name: &str, rate: f64, total: u64| {
-        text.push_str(&format!("{name:width$}{:>14}{:>17}\n", grouped(rate as u64), grouped(total)));
+    let mut text = format!("{what:width$}{:>14}{:>17}", "packets/s", "packets");
+    for fate in fates {
+        text.push_str(&format!("{:>14}", format!("{fate}/s")));
+    }
+    text.push('\n');
+    let mut row = |name: &str, of: &[Count]| {
+        let sum =
+            |of: &dyn Fn(&Count) -> f64, counts: &[Count]| grouped(counts.iter().map(of).sum::<f64>() as u64);
+        let total = grouped(of.iter().map(|count| count.total).sum());
+        text.push_str(&format!("{name:width$}{:>14}{total:>17}", sum(&|count| count.rate, of)));
+        for fate in 0..fates.len() {
+            let rate = sum(&|count| count.fates.get(fate).copied().unwrap_or(0.0), of);
+            text.push_str(&format!("{rate:>14}"));
+        }
+        text.push('\n');
     };
-    shown.iter().for_each(|count| row(&count.name, count.rate, count.total));
+    shown.iter().for_each(|count| row(&count.name, std::slice::from_ref(count)));
     if !rest.is_empty() && height > 0 {
-        let rate = rest.iter().map(|count| count.rate).sum();
-        row(&format!("{} more", rest.len()), rate, rest.iter().map(|count| count.total).sum());
+        row(&format!("{} more", rest.len()), rest);
     }
     text
 }
@@ -229,7 +314,17 @@ mod tests {
                 {"node":"ip4-input","packets":1500 * factor,"cycles_per_packet":8.0},
             ]))
             .unwrap(),
-            reasons: Vec::new(),
+            reasons: serde_json::from_value(json!([
+                {"id":1,"name":"ip4.ttl-expired","class":"except","action":"trap","rate":1,"burst":1,
+                 "packets":300 * factor,"accepted":200 * factor,"refused_source":60 * factor,"refused_class":40 * factor},
+                {"id":2,"name":"l2.lacp","class":"link","action":"trap","rate":1,"burst":1,"packets":0},
+            ]))
+            .unwrap(),
+            sinks: serde_json::from_value(json!([
+                {"name":"bfdd","target":"null","state":"suspended","delivered":100 * factor,"ring_full":20 * factor,
+                 "errors":{"ENOENT":30 * factor}},
+            ]))
+            .unwrap(),
             drops: serde_json::from_value(json!([
                 {"node":"a","text":"never","packets":0},
                 {"node":"b","text":"seldom","packets":factor},
@@ -256,7 +351,11 @@ punted                     300,000          900,000
 dropped                    200,000          600,000
 cycles per packet             14.0
 
-punted, by reason        packets/s          packets
+punted, by reason        packets/s          packets    accepted/s     refused/s
+ip4.ttl-expired            300,000          900,000       200,000       100,000
+
+delivered, by sink       packets/s          packets        lost/s
+bfdd (suspended)           100,000          300,000        50,000
 
 dropped, by text         packets/s          packets
 c: often                   199,000          597,000
@@ -270,16 +369,22 @@ b: seldom                    1,000            3,000
         let now = Instant::now();
         let mut view = View::between(&reading(now, 1), &reading(now + Duration::from_secs(1), 2));
         let many = |count: u64| {
-            (0..count).map(|index| Count { name: format!("{index:02}"), rate: 1.0, total: 10 }).collect()
+            (0..count)
+                .map(|index| Count { name: format!("{index:02}"), rate: 1.0, total: 10, fates: vec![] })
+                .collect()
         };
         for (punted, dropped) in [(0, 0), (3, 40), (40, 3), (40, 40), (7, 7), (8, 7)] {
             (view.punted, view.dropped) = (many(punted), many(dropped));
-            for height in [12, 23, 24, 50] {
-                let page = view.page(height);
-                assert!(page.lines().count() <= height, "{punted} and {dropped} on {height} lines:\n{page}");
+            for sinks in [0, 1, 40] {
+                view.sinks = many(sinks);
+                for height in [12, 23, 24, 50] {
+                    let page = view.page(height);
+                    let lists = format!("{punted}, {sinks} and {dropped} on {height} lines");
+                    assert!(page.lines().count() <= height, "{lists}:\n{page}");
+                }
             }
         }
-        (view.punted, view.dropped) = (many(40), many(3));
+        (view.punted, view.sinks, view.dropped) = (many(40), many(0), many(3));
         assert!(view.page(23).contains("31 more"), "{}", view.page(23));
     }
 

@@ -5,6 +5,8 @@ use std::io::Write;
 
 use punt::control::types::{RouteAnswer, RouteFilter, RouteKind, RouteQuery, RouteRow};
 
+use serde::Deserialize;
+
 use crate::args::RouteVerb;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -61,8 +63,22 @@ fn line(row: &RouteRow) -> String {
     line
 }
 
-/// The route and each way it may take.
-fn answer(answer: &RouteAnswer) -> String {
+/// The route, and how the packet's way ends.
+#[derive(Deserialize)]
+struct Way {
+    #[serde(flatten)]
+    answer: RouteAnswer,
+    /// The reason for which it is punted.
+    #[serde(default)]
+    reason: Option<String>,
+    /// The text under which it is dropped.
+    #[serde(default)]
+    text: Option<String>,
+}
+
+/// The route, each way that a packet may take, and what happens to it if it takes none.
+fn answer(way: &Way) -> String {
+    let answer = &way.answer;
     let mut text = format!("{} takes {}\n", answer.address, line(&answer.route));
     for hop in &answer.hops {
         text.push_str("   ");
@@ -73,6 +89,12 @@ fn answer(answer: &RouteAnswer) -> String {
             Some(mac) => writeln!(text, " dev {} lladdr {mac}", hop.dev),
             None => writeln!(text, " dev {} unresolved", hop.dev),
         };
+    }
+    if let Some(reason) = &way.reason {
+        let _ = writeln!(text, "    punted: {reason}");
+    }
+    if let Some(drop) = &way.text {
+        let _ = writeln!(text, "    dropped: {drop}");
     }
     text
 }
@@ -108,6 +130,19 @@ mod tests {
             answer(&serde_json::from_value(value).unwrap()),
             "10.2.0.7 takes 10.2.0.0/16 via 10.0.1.2,10.0.1.3\n    \
              via 10.0.1.2 dev wan lladdr 02:00:00:00:00:02\n    via 10.0.1.3 dev wan unresolved\n"
+        );
+        let value = json!({
+            "address":"10.0.1.9", "prefix":"10.0.1.0/24", "dev":"wan", "kind":"connected", "hops":[{"dev":"wan"}],
+            "verdict":"punt", "reason":"ip4.unresolved-neighbor",
+        });
+        assert_eq!(
+            answer(&serde_json::from_value(value).unwrap()),
+            "10.0.1.9 takes 10.0.1.0/24 dev wan connected\n    dev wan unresolved\n    punted: ip4.unresolved-neighbor\n"
+        );
+        let value = json!({"address":"10.4.0.1", "prefix":"10.4.0.0/16", "action":"blackhole", "verdict":"drop", "text":"blackhole route"});
+        assert_eq!(
+            answer(&serde_json::from_value(value).unwrap()),
+            "10.4.0.1 takes 10.4.0.0/16 blackhole\n    dropped: blackhole route\n"
         );
     }
 }

@@ -56,6 +56,7 @@ fn cell(row: &Row, field: &str, show: Show) -> String {
         (Show::State, Value::Bool(false)) => "down".into(),
         (Show::State, Value::Bool(true)) if row.get("link") == Some(&Value::Bool(false)) => "no link".into(),
         (Show::State, Value::Bool(true)) => "up".into(),
+        (Show::Average, Value::Null) => "-".into(),
         (Show::Quotient(..) | Show::Average, value) => format!("{:.1}", number(Some(value))),
         (Show::Count, Value::Number(count)) if count.is_f64() => format!("{:.0}", number(Some(value))),
         (_, value) => text(value),
@@ -68,6 +69,11 @@ fn text(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::String(text) => text.replace(char::is_control, " "),
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
+        Value::Object(fields) if fields.is_empty() => "-".into(),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| format!("{name}={}", text(value));
+            fields.iter().map(field).collect::<Vec<_>>().join(",")
+        }
         other => other.to_string(),
     }
 }
@@ -135,13 +141,13 @@ mod tests {
     fn numbers_stand_at_the_right() {
         let rows = rows(json!([
             {"node":"ip4-input","calls":10,"packets":640,"packets_per_call":64.0,"cycles_per_packet":6.44},
-            {"node":"drop","calls":1,"packets":3,"packets_per_call":3.0,"cycles_per_packet":0},
+            {"node":"drop","calls":1,"packets":3,"packets_per_call":3.0},
         ]));
         assert_eq!(
             render(NODES, &rows, ""),
             "node       calls  packets  packets_per_call  cycles_per_packet\n\
              ip4-input     10      640              64.0                6.4\n\
-             drop           1        3               3.0                0.0\n"
+             drop           1        3               3.0                  -\n"
         );
         assert_eq!(render(&NODES[..3], &[], ""), "node  calls  packets\n");
     }

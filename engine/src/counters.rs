@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use punt::dispatch::{FATES, Fate};
+
 /// Where in the row each kind of counter begins; the same for all workers.
 #[derive(Clone, Debug, Default)]
 pub struct Layout {
     nodes: Vec<NodeCounters>,
-    reasons: usize,
     interfaces: usize,
     len: usize,
 }
@@ -30,6 +31,8 @@ pub struct NodeCounters {
     pub timed: usize,
     /// Packets that took each of its edges, in the order of the edges.
     pub edges: Range<usize>,
+    /// Of those, in the same order, how many an edge of the form `punt R else N` did not let go on.
+    pub trapped: Range<usize>,
 }
 
 /// What a worker counts beside its nodes.
@@ -52,7 +55,9 @@ pub enum Total {
     Bursts,
 }
 
-const TOTALS: usize = 7;
+/// Packets that left the graph for a reason, by their [`Fate`]; the reason's own books are with the reason.
+pub const FIRST_FATE: usize = 7;
+const TOTALS: usize = FIRST_FATE + FATES;
 
 /// What is counted for each L3 interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,25 +77,9 @@ pub enum PerInterface {
 
 const PER_INTERFACE: usize = 5;
 
-/// What is counted for each reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum PerReason {
-    /// Packets punted for it: this is their verdict.
-    Packets,
-    /// Bytes of those, as received.
-    Bytes,
-    /// Packets copied for it and sent on: their verdict is another.
-    Copies,
-    /// Bytes of those.
-    CopiedBytes,
-}
-
-const PER_REASON: usize = 4;
-
 impl Layout {
-    /// Room for nodes with so many edges each, so many reasons (ids from 1) and so many interfaces (indices from 1).
-    pub fn new(edges: impl IntoIterator<Item = usize>, reasons: usize, interfaces: usize) -> Layout {
+    /// Room for nodes with so many edges each and so many interfaces (indices from 1).
+    pub fn new(edges: impl IntoIterator<Item = usize>, interfaces: usize) -> Layout {
         let mut len = TOTALS;
         let mut take = |count: usize| {
             len += count;
@@ -99,19 +88,19 @@ impl Layout {
         let nodes = edges
             .into_iter()
             .map(|edges| {
-                let calls = take(4 + edges);
+                let calls = take(4 + 2 * edges);
                 NodeCounters {
                     calls,
                     packets: calls + 1,
                     cycles: calls + 2,
                     timed: calls + 3,
                     edges: calls + 4..calls + 4 + edges,
+                    trapped: calls + 4 + edges..calls + 4 + 2 * edges,
                 }
             })
             .collect();
-        let reasons = take((reasons + 1) * PER_REASON);
         let interfaces = take((interfaces + 1) * PER_INTERFACE);
-        Layout { nodes, reasons, interfaces, len }
+        Layout { nodes, interfaces, len }
     }
 
     /// The counters of the node at `index`.
@@ -123,12 +112,6 @@ impl Layout {
     #[inline(always)]
     pub fn total(total: Total) -> usize {
         total as usize
-    }
-
-    /// Where a counter of the reason `id` stands.
-    #[inline(always)]
-    pub fn reason(&self, id: u32, what: PerReason) -> usize {
-        self.reasons + id as usize * PER_REASON + what as usize
     }
 
     /// Where a counter of the interface `index` stands.
@@ -193,10 +176,10 @@ impl Counters {
         self.add(self.layout.interface(index, what), n.wrapping_neg());
     }
 
-    /// Adds to a counter of a reason.
+    /// Counts a packet that left the graph for a reason, by what became of it.
     #[inline(always)]
-    pub fn add_reason(&self, id: u32, what: PerReason, n: u64) {
-        self.add(self.layout.reason(id, what), n);
+    pub fn add_fate(&self, fate: Fate) {
+        self.add(FIRST_FATE + fate as usize, 1);
     }
 
     /// A counter as it is now.
@@ -226,16 +209,20 @@ impl Counters {
         self.wanted.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// The snapshot numbered `wanted`, or the row as it is now where no worker takes one within `patience` (it is not running).
-    pub fn snapshot(&self, wanted: u64, patience: Duration) -> Vec<u64> {
-        let start = Instant::now();
+    /// The snapshot numbered `wanted`; none where the worker does not take it until `deadline`.
+    pub fn snapshot(&self, wanted: u64, deadline: Instant) -> Option<Vec<u64>> {
         while self.taken.load(Ordering::Acquire) < wanted {
-            if start.elapsed() > patience {
-                return self.row.iter().map(|counter| counter.load(Ordering::Relaxed)).collect();
+            if Instant::now() > deadline {
+                return None;
             }
             std::thread::sleep(Duration::from_micros(20));
         }
-        self.snapshot.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
+        Some(self.snapshot.iter().map(|counter| counter.load(Ordering::Relaxed)).collect())
+    }
+
+    /// All counters as they are now, one after the other: while the worker runs they do not balance.
+    pub fn live(&self) -> Vec<u64> {
+        self.row.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
     }
 }
 
@@ -295,15 +282,15 @@ mod tests {
 
     #[test]
     fn no_two_counters_share_a_word() {
-        let layout = Layout::new([3, 1], 2, 2);
+        let layout = Layout::new([3, 1], 2);
         let mut all: Vec<usize> = (0..TOTALS).collect();
         for node in 0..2 {
             let node = layout.node(node);
             all.extend([node.calls, node.packets, node.cycles, node.timed]);
             all.extend(node.edges.clone());
+            all.extend(node.trapped.clone());
         }
         for id in 0..=2 {
-            all.extend((0..PER_REASON).map(|what| layout.reason(id, PerReason::Packets) + what));
             all.extend((0..PER_INTERFACE).map(|what| layout.interface(id, PerInterface::RxPackets) + what));
         }
         all.sort();
@@ -312,12 +299,14 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_the_row_at_one_moment() {
-        let counters = Counters::new(Arc::new(Layout::new([1], 1, 1)));
+        let counters = Counters::new(Arc::new(Layout::new([1], 1)));
         counters.add_total(Total::Received, 5);
         let wanted = counters.want_snapshot();
         counters.snapshot_if_wanted();
         counters.add_total(Total::Received, 1);
-        assert_eq!(counters.snapshot(wanted, Duration::from_secs(9))[Total::Received as usize], 5);
-        assert_eq!(counters.read(Total::Received as usize), 6);
+        let snapshot = counters.snapshot(wanted, Instant::now()).expect("it is taken");
+        assert_eq!(snapshot[Total::Received as usize], 5);
+        assert_eq!(counters.live()[Total::Received as usize], 6);
+        assert_eq!(counters.snapshot(counters.want_snapshot(), Instant::now()), None, "no worker takes it");
     }
 }

@@ -80,7 +80,6 @@ impl Engine {
         let (tables, fib4, fib6) = tables(config, max_interfaces, &ports, &plan)?;
         let pools = pools(eal, config, &lcores, &ports)?;
         let ready = set_up(ports, config, lcores.len(), &pools)?;
-        let idle = idle_policy(idle, &ready);
         let domain = Domain::new(lcores.len());
 
         let Spread { shares, ports, ring_capacity } = spread(ready, lcores.len());
@@ -98,7 +97,7 @@ impl Engine {
                 tables.clone(),
                 domain.reader(at),
                 counters,
-                idle,
+                idle_policy(idle, share.serves_hardware),
             );
             workers.push((lcore, worker));
         }
@@ -199,13 +198,13 @@ fn set_up(
     (1..).zip(ports).map(ready).collect()
 }
 
-/// What `auto` means for these ports.
-fn idle_policy(wanted: IdlePolicy, ports: &[Ready]) -> Idle {
+/// What a worker does when there is nothing to do: `auto` goes by whether hardware waits for it.
+fn idle_policy(wanted: IdlePolicy, serves_hardware: bool) -> Idle {
     match wanted {
         IdlePolicy::Spin => Idle::Spin,
         IdlePolicy::Nap => Idle::Nap,
-        IdlePolicy::Auto if ports.iter().any(|ready| ready.info.is_virtual) => Idle::Nap,
-        IdlePolicy::Auto => Idle::Spin,
+        IdlePolicy::Auto if serves_hardware => Idle::Spin,
+        IdlePolicy::Auto => Idle::Nap,
     }
 }
 
@@ -271,4 +270,21 @@ fn pool(config: &Config, node: i32) -> dpdk_sys::Result<Pool> {
 /// The pool for a port on this NUMA node.
 fn pool_for(pools: &BTreeMap<i32, Pool>, node: i32) -> Option<&Pool> {
     pools.get(&node).or_else(|| pools.values().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_naps_unless_hardware_waits_for_it_or_the_operator_says_otherwise() {
+        for (wanted, serves_hardware, idle) in [
+            (IdlePolicy::Auto, true, Idle::Spin),
+            (IdlePolicy::Auto, false, Idle::Nap),
+            (IdlePolicy::Spin, false, Idle::Spin),
+            (IdlePolicy::Nap, true, Idle::Nap),
+        ] {
+            assert_eq!(idle_policy(wanted, serves_hardware), idle, "{serves_hardware}");
+        }
+    }
 }

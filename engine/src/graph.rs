@@ -10,11 +10,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use dpdk_sys::Tag;
+use punt::dispatch::{Entry, Fate, Outbox, PassiveTo, Punted};
 use punt::reason::Registry;
 
-use crate::counters::{Layout, PerReason};
+use crate::counters::{Counters, Layout};
 use crate::node::{Context, Edge, Stage, To};
+use crate::nodes::redirect::leads_somewhere;
 use crate::packet::Packet;
+use crate::punted::Leaving;
 
 /// Times every so many loops: two clock reads for each node would cost 4 cycles a packet.
 const TIMED_LOOP: u64 = 256;
@@ -28,6 +31,8 @@ pub struct Graph {
     next: Box<[u8]>,
     /// What leaves the graph without being sent: freed in bulk.
     freed: Vec<dpdk_sys::Packet>,
+    /// By which packets get to those who asked for them.
+    outbox: Outbox,
     burst: usize,
     loops: u64,
 }
@@ -47,9 +52,11 @@ struct Slot {
 enum Target {
     Stage(u8),
     Punt(u32),
-    PuntElse(u32, u8),
+    /// The reason, the stage where those go that go on, and the counter of those that do not.
+    PuntElse(u32, u8, usize),
     Chosen,
-    Drop,
+    /// The reason for which drops of this kind can be asked for.
+    Drop(u32),
     /// The stage has taken the packets out of the frame and counted them; nobody else takes such an edge.
     Gone,
 }
@@ -98,13 +105,24 @@ impl Plan {
         };
         let (Some(registry), true) = (registry, wrong.is_empty()) else { return Err(Miswired(wrong)) };
         let nodes: Vec<_> = order.iter().map(|&at| (stages[at].name(), stages[at].edges())).collect();
-        let layout = Layout::new(nodes.iter().map(|(_, edges)| edges.len()), registry.len(), interfaces);
+        let layout = Layout::new(nodes.iter().map(|(_, edges)| edges.len()), interfaces);
         Ok(Plan { nodes, registry: Arc::new(registry), layout: Arc::new(layout) })
     }
 
     /// The index of the node called `name`.
     pub fn node(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|(node, _)| *node == name)
+    }
+
+    /// Every edge that drops, with its node and text, in the order of the graph. The index of the reason for which such drops can be asked
+    /// for is its place among them, behind all other reasons.
+    pub fn drops(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.nodes.iter().flat_map(|(node, edges)| {
+            edges.iter().filter_map(|edge| match edge.to {
+                To::Drop(text) => Some((*node, text)),
+                _ => None,
+            })
+        })
     }
 }
 
@@ -121,8 +139,11 @@ fn topological(stages: &Stages, wrong: &mut Vec<String>) -> Vec<usize> {
     }
     let mut order = Vec::new();
     let mut state = vec![Visit::New; stages.len()];
-    if !stages.is_empty() {
-        visit(0, stages, &index, &mut state, &mut order, wrong);
+    let entries = (0..stages.len()).filter(|&at| at == 0 || stages[at].is_entry());
+    for at in entries {
+        if state[at] == Visit::New {
+            visit(at, stages, &index, &mut state, &mut order, wrong);
+        }
     }
     for (at, stage) in stages.iter().enumerate() {
         if state[at] == Visit::New {
@@ -169,16 +190,21 @@ impl Graph {
     ///
     /// # Panics
     /// If the plan was made of other stages.
-    pub fn new(mut stages: Stages, plan: &Plan, burst: usize) -> Graph {
-        let resolve = |edge: &Edge| match edge.to {
+    pub fn new(mut stages: Stages, plan: &Plan, burst: usize, outbox: Outbox) -> Graph {
+        let mut drops = plan.registry.len() as u32;
+        let mut resolve = |edge: &Edge, trapped: usize| match edge.to {
             To::Node(name) => Target::Stage(plan.node(name).expect("the plan has every node") as u8),
             To::Punt(reason) => Target::Punt(plan.registry.id_of(reason)),
             To::PuntElse(reason, name) => Target::PuntElse(
                 plan.registry.id_of(reason),
                 plan.node(name).expect("the plan has every node") as u8,
+                trapped,
             ),
             To::Chosen => Target::Chosen,
-            To::Drop(_) => Target::Drop,
+            To::Drop(_) => {
+                drops += 1;
+                Target::Drop(drops)
+            }
             To::Sent | To::Handed => Target::Gone,
         };
         stages.sort_by_key(|stage| plan.node(stage.name()));
@@ -187,7 +213,12 @@ impl Graph {
             .enumerate()
             .map(|(at, stage)| Slot {
                 name: stage.name(),
-                targets: stage.edges().iter().map(resolve).collect(),
+                targets: stage
+                    .edges()
+                    .iter()
+                    .zip(plan.layout.node(at).trapped.clone())
+                    .map(|(edge, trapped)| resolve(edge, trapped))
+                    .collect(),
                 stage,
                 frame: Vec::with_capacity(burst),
                 calls: plan.layout.node(at).calls,
@@ -199,6 +230,7 @@ impl Graph {
             pending: 0,
             next: vec![0; burst].into(),
             freed: Vec::with_capacity(burst),
+            outbox,
             burst,
             loops: 0,
         }
@@ -233,6 +265,7 @@ impl Graph {
         if !self.freed.is_empty() {
             dpdk_sys::free_bulk(&mut self.freed);
         }
+        self.outbox.publish();
     }
 
     #[cold]
@@ -292,7 +325,7 @@ impl Graph {
         self.take_exceptions(at, context, &mut frame, common);
         let slot = &self.stages[at];
         context.counters.add(slot.first_edge + common as usize, frame.len() as u64);
-        match slot.targets.get(common as usize).copied().unwrap_or(Target::Drop) {
+        match slot.targets.get(common as usize).copied().unwrap_or(Target::Gone) {
             Target::Stage(to) if self.stages[to as usize].frame.is_empty() => {
                 std::mem::swap(&mut frame, &mut self.stages[to as usize].frame);
                 self.pending |= 1 << to;
@@ -314,7 +347,7 @@ impl Graph {
         for packet in exceptions {
             let slot = &self.stages[at];
             context.counters.add(slot.first_edge + edge.get() as usize, 1);
-            let target = slot.targets.get(edge.get() as usize).copied().unwrap_or(Target::Drop);
+            let target = slot.targets.get(edge.get() as usize).copied().unwrap_or(Target::Gone);
             self.follow(target, context, packet);
         }
         self.next = next;
@@ -329,33 +362,100 @@ impl Graph {
                 self.pending |= 1 << to;
             }
             Target::Punt(reason) => self.punt(reason, context, packet),
-            Target::PuntElse(reason, to) => {
-                let len = packet.mbuf.len() as u64;
-                context.counters.add_reason(reason, PerReason::Copies, 1);
-                context.counters.add_reason(reason, PerReason::CopiedBytes, len);
-                self.follow(Target::Stage(to), context, packet);
-            }
+            Target::PuntElse(reason, to, trapped) => self.punt_else(reason, to, trapped, context, packet),
             Target::Chosen => self.punt(packet.meta.reason, context, packet),
-            Target::Drop | Target::Gone => self.freed.push(packet.mbuf),
+            Target::Drop(reason) => {
+                self.show_drop(reason, context, &packet);
+                self.freed.push(packet.mbuf);
+            }
+            Target::Gone => self.freed.push(packet.mbuf),
         }
     }
 
-    /// Tags a packet with its reason and takes it out of the graph: counted under the reason, for nobody can ask for it yet.
+    /// Takes a packet out of the graph for a reason.
     #[inline(never)]
-    fn punt(&mut self, reason: u32, context: &Context, mut packet: Packet) {
-        let Packet { meta, .. } = packet;
-        let tag = Tag {
-            reason,
-            interface: meta.interface,
-            l3: meta.l3,
-            l4: meta.l4,
-            received: context.now,
-            ..Tag::default()
+    fn punt(&mut self, reason: u32, context: &Context, packet: Packet) {
+        let leaving = Leaving { packet: &packet, received: context.now };
+        let (_, entry) = context.tables.punt.reasons.resolve(reason, &leaving, context.guard);
+        self.take(reason, entry, context, packet);
+    }
+
+    /// Takes a packet out of the graph, or sends it on: as a copy was made of it, or to where the passive punt redirects it.
+    #[inline(never)]
+    fn punt_else(&mut self, reason: u32, to: u8, trapped: usize, context: &Context, mut packet: Packet) {
+        let leaving = Leaving { packet: &packet, received: context.now };
+        let (index, entry) = context.tables.punt.reasons.resolve(reason, &leaving, context.guard);
+        match entry {
+            Some(entry) if entry.copy => {
+                self.outbox.offer(entry, reason, &leaving, true, context.now);
+                self.follow(Target::Stage(to), context, packet);
+            }
+            Some(entry)
+                if index == reason
+                    && entry.deliveries.is_empty()
+                    && self.redirects(entry, context, &mut packet) =>
+            {
+                self.follow(Target::Stage(to), context, packet);
+            }
+            entry => {
+                context.counters.add(trapped, 1);
+                self.take(reason, entry, context, packet);
+            }
+        }
+    }
+
+    /// Whether the passive punt redirects a packet that nobody claimed; then it knows where to.
+    fn redirects(&mut self, entry: &Entry, context: &Context, packet: &mut Packet) -> bool {
+        let Some(passive) = entry.passive.of(packet.meta.interface) else { return false };
+        let PassiveTo::Redirect(way) = passive.to else { return false };
+        let passes = self.outbox.redirect(passive, packet.mbuf.len(), context.now);
+        if passes {
+            if !leads_somewhere(context, way) {
+                self.outbox.missed(passive);
+            }
+            packet.meta.hop = way;
+        }
+        passes
+    }
+
+    /// Offers a packet to those who asked for it, and frees it.
+    #[inline(always)]
+    fn take(&mut self, reason: u32, entry: Option<&Entry>, context: &Context, mut packet: Packet) {
+        let leaving = Leaving { packet: &packet, received: context.now };
+        let fate = match entry {
+            Some(entry) => self.outbox.offer(entry, reason, &leaving, false, context.now),
+            None => Fate::NoSink,
         };
-        packet.mbuf.set_tag(tag);
-        context.counters.add_reason(reason, PerReason::Packets, 1);
-        context.counters.add_reason(reason, PerReason::Bytes, packet.mbuf.len() as u64);
+        context.counters.add_fate(fate);
+        let punt::dispatch::Tag { interface, l3, l4, flags, received } = leaving.tag();
+        let reason = entry.map_or(reason, |entry| entry.id);
+        packet.mbuf.set_tag(Tag { reason, interface, l3, l4, flags, received, ..Tag::default() });
         self.freed.push(packet.mbuf);
+    }
+
+    /// Shows a packet that is dropped to those who asked for such drops. It stays dropped.
+    #[inline(always)]
+    fn show_drop(&mut self, reason: u32, context: &Context, packet: &Packet) {
+        if let Some(entry) = context.tables.punt.reasons.get(reason, context.guard)
+            && entry.is_wanted()
+        {
+            self.show_wanted_drop(reason, context, packet);
+        }
+    }
+
+    #[inline(never)]
+    fn show_wanted_drop(&mut self, reason: u32, context: &Context, packet: &Packet) {
+        let leaving = Leaving { packet, received: context.now };
+        if let (_, Some(entry)) = context.tables.punt.reasons.resolve(reason, &leaving, context.guard) {
+            self.outbox.offer(entry, reason, &leaving, false, context.now);
+        }
+    }
+
+    /// Counts a packet that was to come in at the stage at `at` and could not be made, as dropped there on `edge`.
+    pub fn never_made(&self, at: usize, edge: u8, counters: &Counters) {
+        let slot = &self.stages[at];
+        counters.add(slot.calls + 1, 1);
+        counters.add(slot.first_edge + edge as usize, 1);
     }
 
     /// Packets that one frame holds.

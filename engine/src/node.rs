@@ -30,6 +30,8 @@ pub trait Node: Send + 'static {
     const NAME: &'static str;
     /// Reasons that this node chooses at run time, beside those its edges name.
     const REASONS: &'static [&'static Reason] = &[];
+    /// Whether packets come in here, too.
+    const ENTRY: bool = false;
     /// Where packets go from here.
     type Next: Edges;
 
@@ -144,6 +146,10 @@ pub trait Stage: Send {
     fn name(&self) -> &'static str;
     /// Its edges.
     fn edges(&self) -> &'static [Edge];
+    /// Whether packets come in here, beside the first node.
+    fn is_entry(&self) -> bool {
+        false
+    }
     /// Reasons it chooses at run time.
     fn reasons(&self) -> &'static [&'static Reason];
     /// Runs it over a frame: `next` gets an edge for each packet that is left in `frame`. A stage that takes packets out of the frame
@@ -158,6 +164,10 @@ impl<N: Node> Stage for N {
 
     fn edges(&self) -> &'static [Edge] {
         N::Next::EDGES
+    }
+
+    fn is_entry(&self) -> bool {
+        N::ENTRY
     }
 
     fn reasons(&self) -> &'static [&'static Reason] {

@@ -63,6 +63,8 @@ pub struct Share {
     pub ways: Vec<Egress>,
     /// What others hand it for the ports that it sends on for them.
     pub handed: Vec<rtrb::Consumer<Packet>>,
+    /// Whether hardware waits for it: it polls a NIC's queue, or sends on to a NIC what others hand it.
+    pub serves_hardware: bool,
 }
 
 /// Who got what.
@@ -89,7 +91,9 @@ pub fn spread(ports: Vec<Ready>, workers: usize) -> Spread {
         }
         for (queue, rx) in ready.rx.into_iter().enumerate() {
             let input = Input { queue: rx, port: ready.port.name().to_owned(), interface: ready.interface };
-            shares[(at + queue) % workers].inputs.push(input);
+            let share = &mut shares[(at + queue) % workers];
+            share.inputs.push(input);
+            share.serves_hardware |= !ready.info.is_virtual;
         }
         let mut owners = Vec::new();
         for (queue, tx) in ready.tx.into_iter().enumerate().take(workers) {
@@ -101,7 +105,9 @@ pub fn spread(ports: Vec<Ready>, workers: usize) -> Spread {
         for (turn, other) in others.into_iter().enumerate() {
             let (producer, consumer) = rtrb::RingBuffer::new(ring);
             shares[other].ways[id] = Egress::Owner(producer);
-            shares[owners[turn % owners.len()]].handed.push(consumer);
+            let owner = &mut shares[owners[turn % owners.len()]];
+            owner.handed.push(consumer);
+            owner.serves_hardware |= !ready.info.is_virtual;
         }
         rest.push((ready.port, ready.interface));
     }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dpdk_sys::{Burst, RxQueue, tsc};
+use dpdk_sys::{Burst, Pool, RxQueue, tsc};
+use punt::record::{HEADER, Header, ROUTE4, ROUTE6};
+use punt::ring::Ring;
 
 use crate::counters::{Counters, Total};
 use crate::graph::Graph;
-use crate::node::{Context, Named};
+use crate::node::{Context, Edges, Named};
 use crate::nodes::ether::EtherInput;
+use crate::nodes::inject::{self, Inject};
 use crate::nodes::transmit::Transmit;
 use crate::packet::Packet;
 use crate::quiescent::Reader;
@@ -46,6 +49,14 @@ impl Input {
     }
 }
 
+/// What one client wants injected.
+pub struct InjectRing {
+    /// Its records; the sink's thread is the producer.
+    pub ring: Arc<Ring>,
+    /// Whether there is something new.
+    pub pending: Arc<AtomicBool>,
+}
+
 /// One lcore's share of the engine. It owns all that it touches but the tables.
 pub struct Worker {
     inputs: Vec<Input>,
@@ -53,7 +64,14 @@ pub struct Worker {
     handed: Vec<rtrb::Consumer<Packet>>,
     graph: Graph,
     first: usize,
+    inject: usize,
     transmit: usize,
+    /// Its number, from 0.
+    number: usize,
+    /// Where packets come from that are injected.
+    pool: Pool,
+    /// A record that is injected, while it becomes a packet.
+    record: Vec<u8>,
     received: Burst,
     tables: Arc<Tables>,
     reader: Reader,
@@ -67,7 +85,9 @@ impl Worker {
     /// # Panics
     /// If the graph lacks `ether-input` or `transmit`.
     pub fn new(
+        number: usize,
         graph: Graph,
+        pool: Pool,
         inputs: Vec<Input>,
         handed: Vec<rtrb::Consumer<Packet>>,
         tables: Arc<Tables>,
@@ -78,6 +98,10 @@ impl Worker {
         let stage = |name| graph.stage(name).unwrap_or_else(|| panic!("the graph has no {name}"));
         Worker {
             first: stage(<EtherInput as Named>::NAME),
+            inject: stage(<Inject as Named>::NAME),
+            number,
+            pool,
+            record: Vec::with_capacity(inject::LONGEST),
             transmit: stage(<Transmit as Named>::NAME),
             received: Burst::new(graph.burst() as u16),
             inputs,
@@ -136,6 +160,10 @@ impl Worker {
                 self.graph.run(&context);
             }
         }
+        if let Some(rings) = self.tables.injected(self.number, &guard) {
+            packets +=
+                inject_from(rings, &mut self.graph, self.inject, &self.pool, &mut self.record, &context);
+        }
         self.counters.add_total(Total::Loops, 1);
         match packets {
             0 => self.counters.add_total(Total::Idle, 1),
@@ -149,6 +177,53 @@ impl Worker {
     pub fn rest(&mut self) {
         self.reader.offline();
     }
+}
+
+/// Takes up to a burst of what clients want injected from each ring.
+#[inline(never)]
+fn inject_from(
+    rings: &[InjectRing],
+    graph: &mut Graph,
+    inject: usize,
+    pool: &Pool,
+    record: &mut Vec<u8>,
+    context: &Context,
+) -> usize {
+    let mut packets = 0;
+    for InjectRing { ring, pending } in rings {
+        if !pending.load(Ordering::Relaxed) || !pending.swap(false, Ordering::AcqRel) {
+            continue;
+        }
+        let mut taken = 0;
+        while taken < graph.burst() && ring.read(record) {
+            taken += 1;
+            context.counters.add_total(Total::Injected, 1);
+            match made(pool, record) {
+                Some(packet) => graph.frame(inject).push(packet),
+                None => graph.never_made(inject, inject::Next::NoBuffer.index(), context.counters),
+            }
+        }
+        if !ring.is_empty() {
+            pending.store(true, Ordering::Release);
+        }
+        packets += taken;
+        graph.run(context);
+    }
+    packets
+}
+
+/// The packet that a record is to become.
+fn made(pool: &Pool, record: &mut Vec<u8>) -> Option<Packet> {
+    let header = Header::read(record).ok()?.0;
+    let mut start = HEADER;
+    if matches!(header.action, ROUTE4 | ROUTE6) {
+        // The last bytes of the header become room for the L2 header.
+        start -= inject::LINK_HEADER.len();
+        record[start..HEADER].copy_from_slice(&inject::LINK_HEADER);
+    }
+    let mut packet = Packet::received(pool.alloc_frame(&record[start..])?, header.interface);
+    packet.meta.protocol = header.action;
+    Some(packet)
 }
 
 impl Drop for Worker {

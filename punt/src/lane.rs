@@ -6,7 +6,7 @@
 use crate::class::Class;
 use crate::record::Header;
 use crate::ring::Ring;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Errors are counted by their number, up to this one; what is above counts as this one.
 pub const MAX_ERRNO: usize = 133;
@@ -23,6 +23,8 @@ pub struct Lane {
     pub offers: Offers,
     /// What the sink's thread counts.
     pub outcome: Outcome,
+    /// Whether the worker has it among those that it will publish.
+    touched: AtomicBool,
 }
 
 /// What became of records before they were in the ring. `offered` = refused + ring full + errors + written.
@@ -56,7 +58,14 @@ pub struct Outcome {
 impl Lane {
     /// An empty lane whose ring holds `bytes`.
     pub fn new(worker: u16, class: Class, bytes: usize) -> Lane {
-        Lane { worker, class, ring: Ring::new(bytes), offers: Offers::default(), outcome: Outcome::default() }
+        Lane {
+            worker,
+            class,
+            ring: Ring::new(bytes),
+            offers: Offers::default(),
+            outcome: Outcome::default(),
+            touched: AtomicBool::new(false),
+        }
     }
 
     /// For the worker: writes a record with the next number. Returns whether there was room; it is counted either way.
@@ -77,6 +86,22 @@ impl Lane {
     pub fn lose(&self, why: &Count) {
         self.offers.offered.add(1);
         why.add(1);
+    }
+
+    /// For the worker: it will be published. Returns whether that is new.
+    #[inline(always)]
+    pub(crate) fn touch(&self) -> bool {
+        let new = !self.touched.load(Ordering::Relaxed);
+        if new {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+        new
+    }
+
+    /// For the worker: it is published.
+    #[inline(always)]
+    pub(crate) fn untouch(&self) {
+        self.touched.store(false, Ordering::Relaxed);
     }
 
     /// Records that the sink's thread has not finished with.

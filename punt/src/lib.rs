@@ -8,14 +8,22 @@
 //! - [`sink`], [`waker`], [`inject`]: the threads that write what workers put into rings, how they wake, and the way back.
 //! - [`quiescent`]: changing what workers read, while they read it.
 //! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
+//! - [`policer`]: who may pass, and how often; shared by all workers.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
+pub mod claims;
 pub mod class;
+pub mod clock;
 pub mod control;
+pub mod desk;
+pub mod dispatch;
+pub mod facts;
 pub mod inject;
+pub mod interest;
 pub mod lane;
 pub mod matching;
+pub mod policer;
 pub mod quiescent;
 pub mod reason;
 pub mod record;

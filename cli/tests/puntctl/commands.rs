@@ -138,13 +138,13 @@ if4       4  net_null0  -    1500  up    -
 #[test]
 fn a_list_of_nothing_is_a_header_or_an_empty_array() {
     let engine = Engine::start(|_, _| Ok(json!({"items":[], "after":null})));
-    for what in ["interfaces", "nodes", "drops", "reasons", "workers"] {
+    for what in ["interfaces", "nodes", "drops", "reasons", "sinks", "sources", "workers"] {
         assert_eq!(engine.run(&format!("--json stats {what}")).well(), "[]\n");
         let header = engine.run(&format!("stats {what}")).well();
         assert_eq!(header.lines().count(), 1, "{header}");
     }
     assert_eq!(engine.run("stats drops").well(), "node  text  packets\n");
-    for list in ["interface", "address", "route", "neighbor", "reason"] {
+    for list in ["interface", "address", "route", "neighbor", "reason", "class", "sink", "registration"] {
         assert_eq!(engine.run(&format!("{list} list --json")).well(), "[]\n");
         engine.run(list).well();
     }

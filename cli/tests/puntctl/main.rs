@@ -4,4 +4,5 @@ mod commands;
 mod config;
 mod fake;
 mod load;
+mod punting;
 mod watch;

@@ -94,6 +94,9 @@ fn forwarding() -> Engine {
             }
             "stats.nodes" => json!([{"node":"ether-input","packets":packets,"cycles_per_packet":9.0}]),
             "stats.drops" => json!([]),
+            "stats.sinks" => {
+                json!([{"name":"bfdd","target":"null","state":"active","delivered":packets,"ring_full":packets}])
+            }
             _ => json!([{"id":1,"name":"ip4.ttl-expired","class":"except","action":"trap","rate":1,"burst":1,
                          "packets":packets}]),
         };
@@ -115,5 +118,7 @@ fn a_monitor_speaks_json_too() {
     let said = forwarding().run("monitor --seconds 1 --json").well();
     let view: Value = said.parse().unwrap();
     assert_eq!(view["punted"][0]["name"], "ip4.ttl-expired");
+    assert_eq!(view["sinks"][0]["name"], "bfdd");
+    assert!(view["sinks"][0]["lost"].as_f64().unwrap() > 0.0, "{view}");
     assert!(view["books"][0]["rate"].as_f64().unwrap() > 0.0, "{view}");
 }

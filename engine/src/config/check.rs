@@ -1,5 +1,7 @@
 //! What does not fit together in a configuration though each part of it is right.
 
+mod punting;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -10,6 +12,7 @@ use punt::control::types::Route;
 use super::parse::Places;
 use super::read::{Reader, nearest};
 use super::{Config, DEFAULT_MTU, Interface, Link};
+use crate::nodes::unrouted::never_matches;
 
 /// The least MTU of an interface with IPv6 addresses (RFC 8200 §5).
 pub const MIN_MTU6: u16 = 1280;
@@ -21,6 +24,7 @@ pub fn check(config: &Config, places: &Places, reader: &mut Reader) {
     check_addresses(config, &index, places, reader);
     check_neighbors(config, &index, places, reader);
     check_routes(config, &index, places, reader);
+    punting::check(config, &index, places, reader);
 }
 
 fn check_links(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
@@ -92,28 +96,28 @@ fn check_addresses(config: &Config, index: &Index, places: &Places, reader: &mut
 
 fn check_neighbors(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
     let mut taken = HashSet::new();
-    for (neighbor, &at) in config.neighbors.iter().zip(&places.neighbors) {
+    for (neighbor, place) in config.neighbors.iter().zip(&places.neighbors) {
         if let Err(fault) = neighbor.check() {
-            reader.wrong(at, "neighbor", fault);
+            reader.wrong(place.at, "neighbor", fault);
         }
         if let Some(fault) = index.unknown(&neighbor.interface) {
-            reader.wrong(at, "neighbor.interface", fault);
+            reader.wrong(place.interface, "neighbor.interface", fault);
         }
         if let Some(interface) = index.owners.get(&neighbor.address) {
             let fault = format!(
                 "{} is this router's own address on {interface}; name the neighbour's",
                 neighbor.address
             );
-            reader.wrong(at, "neighbor.address", fault);
+            reader.wrong(place.address, "neighbor.address", fault);
         }
         if !taken.insert((neighbor.address, &neighbor.interface)) {
             let fault = format!("{} is there twice on {}; leave one", neighbor.address, neighbor.interface);
-            reader.wrong(at, "neighbor.address", fault);
+            reader.wrong(place.address, "neighbor.address", fault);
         }
     }
     let (most, needed) = (config.tables.neighbors as usize, config.neighbors.len());
-    if let Some(&at) = places.neighbors.get(most) {
-        reader.wrong(at, "neighbor", too_small("neighbors", most, needed));
+    if let Some(place) = places.neighbors.get(most) {
+        reader.wrong(place.at, "neighbor", too_small("neighbors", most, needed));
     }
 }
 
@@ -125,7 +129,10 @@ fn check_routes(config: &Config, index: &Index, places: &Places, reader: &mut Re
     for (route, &at) in config.routes.iter().zip(&places.routes) {
         match route.check() {
             Err(fault) => reader.wrong(at, "route", fault),
-            Ok(()) => check_hops(index, places, route, at, reader),
+            Ok(()) => match never_matches(route.prefix) {
+                Some(why) => reader.wrong(at, "route", no_match(route.prefix, why)),
+                None => check_hops(index, places, route, at, reader),
+            },
         }
         let metric = route.metric.unwrap_or(0);
         if !taken.insert((route.prefix, metric)) {
@@ -164,6 +171,11 @@ fn check_hops(index: &Index, places: &Places, route: &Route, at: usize, reader: 
             reader.wrong(at, "route.via", fault);
         }
     }
+}
+
+/// The sentence about a route that no packet would take.
+pub fn no_match(prefix: Prefix, why: &str) -> String {
+    format!("{prefix} would never match: {why}; leave this route out")
 }
 
 /// The sentence about a table that is too small.

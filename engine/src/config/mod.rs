@@ -5,15 +5,17 @@
 mod check;
 mod memory;
 mod parse;
+mod punting;
 mod read;
 pub mod write;
 
-use punt::control::types::{Neighbor, Route};
+use punt::control::types::{ClassSet, Neighbor, PassiveSet, PolicerSet, ReasonSet, Register, Route, SinkAdd};
 use punt::{InterfaceAddress, Mac};
 
-pub use check::{MIN_MTU6, is_link_local, too_small};
+pub use check::{MIN_MTU6, is_link_local, no_match, too_small};
 pub use memory::{FibSize, MAX_ADDRESSES, Memory, Sizes};
 pub use parse::{MAX_MTU, MIN_MTU};
+pub use punting::{Bytes, Punting};
 pub use read::nearest;
 
 use crate::tables::Tpid;
@@ -34,6 +36,20 @@ pub struct Config {
     pub neighbors: Vec<Neighbor>,
     /// `[[route]]`.
     pub routes: Vec<Route>,
+    /// `[punt]`: bounds of all punting.
+    pub punt: Punting,
+    /// `[[sink]]`.
+    pub sinks: Vec<SinkAdd>,
+    /// `[[register]]`.
+    pub registers: Vec<Register>,
+    /// `[[passive]]`.
+    pub passives: Vec<PassiveSet>,
+    /// `[reason."NAME"]`, in the order of the file.
+    pub reasons: Vec<ReasonSet>,
+    /// `[class.NAME]`, in the order of the file.
+    pub classes: Vec<ClassSet>,
+    /// `[[policer]]`; a `registration:N` is the N-th `[[register]]` of the file, from 1.
+    pub policers: Vec<PolicerSet>,
 }
 
 /// One `[interface.NAME]`.
@@ -49,8 +65,8 @@ pub struct Interface {
     pub mtu: Option<u16>,
     /// By default the port's (a made-up local one where it has none), or the parent's.
     pub mac: Option<Mac>,
-    /// Whether it takes and sends packets.
-    pub up: bool,
+    /// Whether it takes and sends packets; by default it does.
+    pub up: Option<bool>,
 }
 
 /// What an interface is.

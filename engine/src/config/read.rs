@@ -144,6 +144,22 @@ impl<'a> Fields<'a> {
         parsed(&self.key(key), text, reader)
     }
 
+    /// The same, where a number may stand without quotes: a rate.
+    pub fn quantity<T: FromStr<Err: Display>>(
+        &mut self,
+        key: &'static str,
+        reader: &mut Reader,
+    ) -> Option<Placed<T>> {
+        let value = self.get(key)?;
+        let DeValue::Integer(number) = value.get_ref() else {
+            let text = string(&self.key(key), value, reader)?;
+            return parsed(&self.key(key), text, reader);
+        };
+        let decimal = i64::from_str_radix(number.as_str(), number.radix()).map(|number| number.to_string());
+        let text = decimal.as_deref().unwrap_or(number.as_str());
+        parsed(&self.key(key), Placed { value: text, at: value.span().start }, reader)
+    }
+
     /// One or several of those: `["a", "b"]`, or `"a"`.
     pub fn list<T: FromStr<Err: Display>>(
         &mut self,

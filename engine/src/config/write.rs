@@ -1,5 +1,7 @@
 //! A configuration as TOML again.
 
+mod punting;
+
 use std::fmt::{self, Display};
 
 use punt::control::types::{Neighbor, Route};
@@ -8,13 +10,22 @@ use super::parse::implied;
 use super::{Config, Interface, Link, Sizes};
 use crate::tables::Tpid;
 
+pub use punting::{class, passive, policer, punting, reason, register, sink};
+
 impl Display for Config {
     /// As TOML; read again it is the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&head(&self.eal, &self.tables))?;
         self.interfaces.iter().try_for_each(|interface| f.write_str(&self::interface(interface)))?;
         self.neighbors.iter().try_for_each(|neighbor| f.write_str(&self::neighbor(neighbor)))?;
-        self.routes.iter().try_for_each(|route| f.write_str(&self::route(route)))
+        self.routes.iter().try_for_each(|route| f.write_str(&self::route(route)))?;
+        f.write_str(&punting(&self.punt))?;
+        self.sinks.iter().try_for_each(|sink| f.write_str(&self::sink(sink)))?;
+        self.registers.iter().try_for_each(|register| f.write_str(&self::register(register)))?;
+        self.passives.iter().try_for_each(|passive| f.write_str(&self::passive(passive)))?;
+        self.reasons.iter().try_for_each(|reason| f.write_str(&self::reason(reason)))?;
+        self.classes.iter().try_for_each(|class| f.write_str(&self::class(class)))?;
+        self.policers.iter().try_for_each(|policer| f.write_str(&self::policer(policer)))
     }
 }
 
@@ -56,7 +67,7 @@ pub fn interface(interface: &Interface) -> String {
     }
     text += &optional("mtu", *mtu);
     text += &optional("mac", mac.map(quoted));
-    if *up { text } else { text + "up = false\n" }
+    text + &optional("up", *up)
 }
 
 /// One `[[neighbor]]`.
@@ -151,14 +162,21 @@ mod tests {
             let port = Link::Port(if up { name.clone() } else { format!("port{at}") });
             let sub = if up { format!("{name}.{}", tags.vlan) } else { format!("sub{at}") };
             let addresses = vec![address.parse().unwrap()];
-            config.interfaces.push(Interface { name: name.clone(), link: port, addresses, mtu, mac, up });
+            config.interfaces.push(Interface {
+                name: name.clone(),
+                link: port,
+                addresses,
+                mtu,
+                mac,
+                up: up.then_some(true),
+            });
             config.interfaces.push(Interface {
                 name: sub,
                 link: vlan,
                 addresses: vec![],
                 mtu,
                 mac: None,
-                up: !up,
+                up: (!up).then_some(false),
             });
             let neighbor: IpAddr = Ipv4Addr::new(10, 99, at as u8, a).into();
             config.neighbors.push(Neighbor {
@@ -190,7 +208,7 @@ mod tests {
         let text = "[interface.lan]\n[interface.\"lan.5\"]\n";
         let config = Config::parse(text, "f").unwrap();
         let written = config.to_string();
-        assert!(written.ends_with("\n[interface.lan]\n\n[interface.\"lan.5\"]\n"), "{written}");
+        assert!(written.contains("\n[interface.lan]\n\n[interface.\"lan.5\"]\n\n[punt]\n"), "{written}");
         assert_eq!(Config::parse(&written, "f"), Ok(config));
     }
 }

@@ -3,7 +3,7 @@
 //! Every worker takes a snapshot of its counters between two loops, so the sums hold to the packet while traffic flows. They are counted in
 //! different places (queues, nodes, edges, reasons), and must agree.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use punt::control::types::{Audit, PoolRow};
 
@@ -14,30 +14,51 @@ use crate::node::{Named, To};
 use crate::nodes::ether::EtherInput;
 use crate::nodes::transmit::Transmit;
 
-/// A worker that takes no snapshot for so long is not running; its counters are read as they are.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// A worker that takes no snapshot for so long is stuck, or the host has forgotten it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Drivers that have freed a packet when they have taken it: what is in use is not with them.
+const KEEPS_NOTHING: [&str; 4] = ["net_pcap", "net_tap", "net_af_packet", "net_null"];
+
+/// Every worker's counters as they were between two of its loops.
+type Rows = Vec<Vec<u64>>;
 
 impl Control {
     /// Adds everything up.
     pub fn audit(&self) -> Audit {
-        let rows = self.snapshots();
-        let ports = self.port_packets();
-        let later = self.snapshots();
         let mut findings = Vec::new();
+        let rows = self.snapshots(&mut findings);
+        let (ports, pools) = (self.port_packets(), self.pools.iter().map(pool).collect::<Vec<_>>());
+        let later = if findings.is_empty() { self.snapshots(&mut findings) } else { Vec::new() };
         for (worker, row) in self.workers.iter().zip(&rows) {
-            self.audit_worker(worker.lcore, row, &mut findings);
+            if let Some(row) = row {
+                self.audit_worker(worker.lcore, row, &mut findings);
+            }
         }
-        self.audit_rings(&rows, &later, &mut findings);
+        let whole = |rows: Vec<Option<Vec<u64>>>| rows.into_iter().collect::<Option<Rows>>();
+        let (rows, later) = (whole(rows), whole(later).filter(|later| later.len() == self.workers.len()));
+        let mut of_drivers = Vec::new();
+        if let (Some(rows), Some(later)) = (&rows, &later) {
+            self.audit_rings(rows, later, &mut findings);
+            self.audit_verdicts(rows, later, &mut findings);
+            if self.sums(rows) == self.sums(later) {
+                let (received, verdicts) = self.sums(rows);
+                audit_ports(ports, [received, verdicts.transmitted], &mut of_drivers);
+                let between = verdicts.handed.saturating_sub(total(rows, Total::TakenOver));
+                if self.drivers_keep_nothing() {
+                    audit_pools(&pools, between, &mut findings);
+                }
+            }
+        }
         match dpdk_sys::lost() {
             0 => {}
             lost => findings.push(format!("{lost} packets went out of scope without a verdict")),
         }
-        let balanced = findings.is_empty();
+        let rows = rows.unwrap_or_else(|| self.workers.iter().map(|worker| worker.counters.live()).collect());
         let (received, verdicts) = self.sums(&rows);
         let injected = total(&rows, Total::Injected);
-        if (received, verdicts) == self.sums(&later) {
-            audit_ports(ports, [received, verdicts.transmitted], &mut findings);
-        }
+        let balanced = findings.is_empty();
+        findings.extend(of_drivers);
         Audit {
             balanced,
             received,
@@ -46,18 +67,43 @@ impl Control {
             dropped: verdicts.dropped,
             punted: verdicts.punted,
             consumed: verdicts.consumed,
-            // What one worker received and another sent between their snapshots has only its verdict here.
+            // What one worker received and another sent between their snapshots has only its verdict here; more than that is a finding.
             in_flight: (received + injected).saturating_sub(verdicts.all()),
-            pools: self.pools.iter().map(pool).collect(),
+            pools,
             findings,
         }
     }
 
-    /// Every worker's counters as they were between two of its loops.
-    fn snapshots(&self) -> Vec<Vec<u64>> {
+    /// A snapshot of every worker that takes one in time; of each other one a finding.
+    fn snapshots(&self, findings: &mut Vec<String>) -> Vec<Option<Vec<u64>>> {
         let wanted: Vec<u64> = self.workers.iter().map(|worker| worker.counters.want_snapshot()).collect();
-        let taken = |(worker, wanted): (&WorkerHandle, u64)| worker.counters.snapshot(wanted, PATIENCE);
-        self.workers.iter().zip(wanted).map(taken).collect()
+        let deadline = Instant::now() + PATIENCE;
+        let taken = |(at, (worker, wanted)): (usize, (&WorkerHandle, u64))| {
+            let row = worker.counters.snapshot(wanted, deadline);
+            if row.is_none() {
+                let (lcore, seconds) = (worker.lcore, PATIENCE.as_secs());
+                findings.push(format!("worker {at} (lcore {lcore}) did not answer within {seconds} s"));
+            }
+            row
+        };
+        self.workers.iter().zip(wanted).enumerate().map(taken).collect()
+    }
+
+    fn drivers_keep_nothing(&self) -> bool {
+        let keeps_nothing = |port: &dpdk_sys::Port| {
+            port.info().is_ok_and(|info| KEEPS_NOTHING.contains(&info.driver.as_str()))
+        };
+        self.model.ports().iter().all(keeps_nothing)
+    }
+
+    /// What has a verdict in `rows` was received before all of `later` was taken, whichever workers did the two.
+    fn audit_verdicts(&self, rows: &[Vec<u64>], later: &[Vec<u64>], findings: &mut Vec<String>) {
+        let came = total(later, Total::Received) + total(later, Total::Injected);
+        let verdicts = self.sums(rows).1.all();
+        if verdicts > came {
+            let more = verdicts - came;
+            findings.push(format!("{more} packets have a verdict, and were neither received nor injected"));
+        }
     }
 
     /// Packets received, and what became of packets.
@@ -151,11 +197,45 @@ fn audit_ports(ports: Option<[u64; 2]>, workers: [u64; 2], findings: &mut Vec<St
     }
 }
 
+/// Where no traffic flows, what is in use beyond what was so at start lies in the rings between workers, or has been forgotten somewhere.
+fn audit_pools(pools: &[PoolRow], between: u64, findings: &mut Vec<String>) {
+    let sum = |what: fn(&PoolRow) -> u64| pools.iter().map(what).sum::<u64>();
+    let (in_use, accounted) = (sum(|pool| pool.in_use), sum(|pool| pool.idle) + between);
+    if in_use > accounted {
+        let more = in_use - accounted;
+        findings
+            .push(format!("{more} buffers are in use, and no packet that is under way accounts for them"));
+    }
+}
+
 fn pool(handle: &super::PoolHandle) -> PoolRow {
     PoolRow {
         name: handle.pool.name().to_owned(),
         size: handle.pool.size() as u64,
         idle: handle.idle as u64,
         in_use: handle.pool.in_use() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_that_nothing_accounts_for_are_found() {
+        let pool = |idle, in_use| PoolRow { name: "packets0".into(), size: 1023, idle, in_use };
+        for (pools, between, expected) in [
+            (vec![pool(256, 256), pool(0, 0)], 0, None),
+            (vec![pool(256, 260), pool(0, 3)], 7, None),
+            (vec![pool(256, 250), pool(0, 4)], 0, None),
+            (vec![pool(256, 260), pool(0, 4)], 7, Some(1)),
+        ] {
+            let mut findings = Vec::new();
+            audit_pools(&pools, between, &mut findings);
+            let sentence = |more| {
+                format!("{more} buffers are in use, and no packet that is under way accounts for them")
+            };
+            assert_eq!(findings, expected.map(sentence).into_iter().collect::<Vec<_>>());
+        }
     }
 }

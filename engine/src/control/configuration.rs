@@ -73,13 +73,19 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Config, RpcError> {
 }
 
 impl Control {
-    /// What an operator should know of a configuration that is right.
-    pub(super) fn config_check(&self, config: &Config) -> Answer {
+    /// What an operator should know of a configuration that is right, and that fits the ports, the tables, and what operators made.
+    pub(super) fn config_check(&mut self, config: &Config) -> Answer {
+        let changes = self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
         let mut notes = self.notes_at_start(config);
         if config.tables != self.sizes {
             let memory = config.memory().dpdk().div_ceil(1 << 20);
             notes.push(format!("its tables and packets take {memory} MiB of DPDK memory for each NUMA node"));
         }
+        notes.push(match changes {
+            0 => "applied, it changes nothing".to_owned(),
+            1 => "applied, it makes 1 change".to_owned(),
+            changes => format!("applied, it makes {changes} changes"),
+        });
         answer(&ConfigReport { notes })
     }
 

@@ -166,7 +166,7 @@ fn interface_set(set: InterfaceSet) -> Result<Op, String> {
         })?)),
         None => None,
     };
-    Ok(Op::InterfaceSet(Settings { name, mtu, mac: mac.map(Some), up }))
+    Ok(Op::InterfaceSet(Settings { name, mtu, mac: mac.map(Some), up: up.map(Some), life: Life::Operator }))
 }
 
 impl Control {
@@ -184,7 +184,7 @@ impl Control {
         let Paging { limit, after } = one(params)?;
         let after = after.map_or(Ok(0), |after| cursor(&after))?;
         let rows = self.model.interfaces_after(after).map(|facts| self.interface_row(&facts));
-        answer(&Page::of(rows, limit, |row| row.index.to_string()).map_err(internal)?)
+        answer(&Page::of(rows, limit, |answer| answer.row.index.to_string()).map_err(internal)?)
     }
 
     fn address_list(&self, params: Params) -> Answer {
@@ -229,10 +229,7 @@ impl Control {
 
     fn route_get(&self, params: Params) -> Answer {
         let RouteQuery { address } = one(params)?;
-        match self.model.route_to(address) {
-            Some(route) => answer(&route),
-            None => Err(RpcError::refused(format!("no route covers {address}"))),
-        }
+        answer(&self.model.way_to(address).map_err(RpcError::refused)?)
     }
 
     /// Is there room for so many more routes? Nothing is set aside: one operator loads at a time.

@@ -146,7 +146,7 @@ impl Control {
     /// # Errors
     /// When something cannot be done; then nothing has changed.
     pub fn apply(&mut self, config: &Config) -> Result<Vec<String>, Refused> {
-        let changes = self.model.apply(config)?;
+        let changes = self.model.apply(config).map_err(|refused| self.at_start(config, refused))?;
         let mut notes = vec![match changes {
             0 => "nothing changed".to_owned(),
             1 => "1 change".to_owned(),
@@ -154,12 +154,28 @@ impl Control {
         }];
         notes.extend(self.notes_at_start(config));
         let kept = self.model.count_of_operators();
-        for (count, what) in kept.into_iter().zip(["address", "neighbor", "route"]) {
-            if count > 0 {
-                notes.push(format!("{count} {what} entries that an operator added stay"));
+        let names = [
+            ("address", "addresses"),
+            ("neighbour", "neighbours"),
+            ("route", "routes"),
+            ("interface setting", "interface settings"),
+        ];
+        for (count, (one, several)) in kept.into_iter().zip(names) {
+            match count {
+                0 => {}
+                1 => notes.push(format!("1 {one} that an operator made stays")),
+                count => notes.push(format!("{count} {several} that operators made stay")),
             }
         }
         Ok(notes)
+    }
+
+    /// A table that is too small now may be large enough in the file.
+    fn at_start(&self, config: &Config, refused: Refused) -> Refused {
+        match config.tables != self.sizes && refused.message.starts_with("tables.") {
+            true => Refused::new(format!("{}, and restart the engine", refused.message)),
+            false => refused,
+        }
     }
 
     /// What a configuration says that only a start can do.

@@ -1,13 +1,34 @@
 //! Statistics: the workers' rows of counters, added up under the names of the graph.
 
-use punt::control::types::{
-    DropStats, InterfaceRow, InterfaceStats, NodeStats, ReasonCounters, ReasonRow, WorkerStats,
-};
+use punt::control::types::{DropStats, InterfaceRow, InterfaceStats, ReasonCounters, ReasonRow, WorkerStats};
+use serde::Serialize;
 
 use super::Control;
 use super::model::InterfaceFacts;
 use crate::counters::{PerInterface, PerReason, Total};
 use crate::node::To;
+use crate::tables::Tpid;
+
+/// `interface.list`: what a sub-interface's tag is, beside the rest.
+#[derive(Serialize)]
+pub struct InterfaceAnswer {
+    #[serde(flatten)]
+    pub row: InterfaceRow,
+    /// As in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tpid: Option<&'static str>,
+}
+
+/// `stats.nodes`: a node that was never timed has no `cycles_per_packet`.
+#[derive(Serialize)]
+pub struct NodeAnswer {
+    node: String,
+    calls: u64,
+    packets: u64,
+    packets_per_call: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cycles_per_packet: Option<f64>,
+}
 
 impl Control {
     /// A counter, over all workers.
@@ -20,8 +41,14 @@ impl Control {
         self.model.interfaces_after(0).map(|facts| self.interface_stats(&facts)).collect()
     }
 
+    /// A port's own interface counts every frame of the port in both directions, tagged ones too; those of a sub-interface count there
+    /// as well. `ether-input` sees to that for what comes in. What goes out is counted where it goes, and added up here.
     fn interface_stats(&self, facts: &InterfaceFacts) -> InterfaceStats {
-        let count = |what| self.sum(self.plan.layout.interface(facts.index, what));
+        let own = |index, what| self.sum(self.plan.layout.interface(index, what));
+        let count = |what| own(facts.index, what);
+        let tagged = self.model.parents().filter(|(_, parent)| *parent == facts.index);
+        let tagged: Vec<u32> = tagged.map(|(child, _)| child).collect();
+        let with_tagged = |what| count(what) + tagged.iter().map(|&child| own(child, what)).sum::<u64>();
         // What a device could not hand over belongs to no VLAN yet.
         let port = self.model.ports().get(facts.port.0).filter(|_| facts.vlan.is_none());
         let missed =
@@ -31,24 +58,28 @@ impl Control {
             rx_packets: count(PerInterface::RxPackets),
             rx_bytes: count(PerInterface::RxBytes),
             rx_missed: missed,
-            tx_packets: count(PerInterface::TxPackets),
-            tx_bytes: count(PerInterface::TxBytes),
-            tx_dropped: count(PerInterface::TxDropped),
+            tx_packets: with_tagged(PerInterface::TxPackets),
+            tx_bytes: with_tagged(PerInterface::TxBytes),
+            tx_dropped: with_tagged(PerInterface::TxDropped),
         }
     }
 
     /// An interface as `interface list` shows it.
-    pub(super) fn interface_row(&self, facts: &InterfaceFacts) -> InterfaceRow {
+    pub(super) fn interface_row(&self, facts: &InterfaceFacts) -> InterfaceAnswer {
         let InterfaceStats { name, rx_packets, rx_bytes, rx_missed, tx_packets, tx_bytes, tx_dropped } =
             self.interface_stats(facts);
         let link = self.model.ports().get(facts.port.0).and_then(|port| port.link().ok());
-        InterfaceRow {
+        let tpid = facts.vlan.map(|(_, tags)| match tags.tpid {
+            Tpid::Dot1q => "802.1q",
+            Tpid::Dot1ad => "802.1ad",
+        });
+        let row = InterfaceRow {
             name,
             index: facts.index,
             port: facts.port.1.to_owned(),
             mac: facts.effective.mac,
             mtu: facts.effective.mtu as u32,
-            up: facts.up,
+            up: facts.effective.up,
             link: link.is_some_and(|link| link.up),
             addresses: facts.addresses.clone(),
             vrf: "default".to_owned(),
@@ -61,21 +92,23 @@ impl Control {
             tx_packets,
             tx_bytes,
             tx_dropped,
-        }
+        };
+        InterfaceAnswer { row, tpid }
     }
 
     /// What each node did, in the order packets meet them.
-    pub fn nodes(&self) -> Vec<NodeStats> {
+    pub fn nodes(&self) -> Vec<NodeAnswer> {
         let plan = &self.plan;
         let row = |(at, (node, _)): (usize, &(&str, _))| {
             let place = plan.layout.node(at);
             let (calls, packets) = (self.sum(place.calls), self.sum(place.packets));
-            NodeStats {
+            let timed = self.sum(place.timed);
+            NodeAnswer {
                 node: node.to_string(),
                 calls,
                 packets,
                 packets_per_call: ratio(packets, calls),
-                cycles_per_packet: ratio(self.sum(place.cycles), self.sum(place.timed)),
+                cycles_per_packet: (timed > 0).then(|| ratio(self.sum(place.cycles), timed)),
             }
         };
         plan.nodes.iter().enumerate().map(row).collect()
@@ -112,8 +145,11 @@ impl Control {
                 name: reason.name.to_owned(),
                 class: reason.class,
                 action: reason.action,
-                rate: reason.rate,
+                rate: reason.rate.into(),
                 burst: reason.burst,
+                source_rate: None,
+                interface_rate: None,
+                sample: 1,
                 node: registered.node(),
                 text: reason.text.to_owned(),
                 counters: ReasonCounters { packets, bytes, no_sink: packets, ..ReasonCounters::default() },

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dpdk_sys::{ANY_SOCKET, DEFAULT_DATA_ROOM, Eal, Pool, Port, Ring, fib4, fib6, ring_port};
 use punt::control::types::{Address, Neighbor, NeighborKey, Route, RouteAction, RouteKey};
@@ -84,6 +85,22 @@ pub fn control(sizes: Sizes) -> (Control, [Arc<Counters>; 2]) {
     };
     let config = Config { eal, tables: sizes, ..Config::default() };
     (Control::new(parts, &config).expect("nothing speaks against it"), counters)
+}
+
+/// Does something while workers that do not run answer when they are asked for a snapshot.
+pub fn while_they_answer<T>(workers: &[Arc<Counters>], what: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                workers.iter().for_each(|worker| worker.snapshot_if_wanted());
+                std::thread::yield_now();
+            }
+        });
+        let result = what();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
 }
 
 /// A model over real FIBs.
@@ -232,5 +249,5 @@ pub fn del_metric(prefix: &str, metric: u32) -> Op {
 
 /// An interface that is told nothing yet.
 pub fn set(name: &str) -> Settings {
-    Settings { name: name.into(), ..Settings::default() }
+    Settings { name: name.into(), mtu: None, mac: None, up: None, life: Life::Operator }
 }

@@ -1,11 +1,15 @@
 //! `l2-dispatch`: frames that are neither IP nor ARP. Nobody forwards them here, so each leaves for a reason.
 
+use punt::facts::Facts;
 use punt::reason::{Class, Reason};
+use punt::{Mac, Match};
 
 use crate::edges;
 use crate::node::{Context, Node};
 use crate::nodes::local::{PTP_EVENT, PTP_GENERAL};
+use crate::nodes::redirect::Redirect;
 use crate::packet::{NO_OFFSET, Packet};
+use crate::punted::link_layer;
 use crate::tables::MacAddress;
 use crate::wire::be16;
 
@@ -54,6 +58,34 @@ pub static UNCLAIMED: Reason =
         .limit(250, 100)
         .drop();
 
+/// What matches see of each reason's frames.
+pub const SEEN_AS: &[(&Reason, Match)] = &[
+    (&LACP, Match::Ethertype(0x8809)),
+    (&LACP_MARKER, Match::Ethertype(0x8809)),
+    (&OAM_EFM, Match::Ethertype(0x8809)),
+    (&ESMC, Match::Ethertype(0x8809)),
+    (&STP, Match::Llc(0x42)),
+    (&GVRP, Match::Llc(0x42)),
+    (&PVST, Match::Llc(0xaa)),
+    (&CDP, Match::Llc(0xaa)),
+    (&VTP, Match::Llc(0xaa)),
+    (&DTP, Match::Llc(0xaa)),
+    (&PAGP, Match::Llc(0xaa)),
+    (&UDLD, Match::Llc(0xaa)),
+    (&ISIS, Match::Llc(0xfe)),
+    (&LLDP, Match::Ethertype(0x88cc)),
+    (&EAPOL, Match::Ethertype(0x888e)),
+    (&CFM, Match::Ethertype(0x8902)),
+    (&MVRP, Match::Ethertype(0x88f5)),
+    (&MMRP, Match::Ethertype(0x88f6)),
+    (&RARP, Match::Ethertype(0x8035)),
+    (&NHRP, Match::Ethertype(0x2001)),
+    (&PPPOE_DISCOVERY, Match::Ethertype(0x8863)),
+    (&PPP_CONTROL, Match::Ethertype(0x8864)),
+    (&PTP_EVENT, Match::Ethertype(0x88f7)),
+    (&PTP_GENERAL, Match::Ethertype(0x88f7)),
+];
+
 edges! {
     /// Where `l2-dispatch` sends a frame.
     pub enum Next {
@@ -82,7 +114,8 @@ edges! {
         PppoeDiscovery => punt PPPOE_DISCOVERY,
         PppControl => punt PPP_CONTROL,
         ReservedMulticast => punt RESERVED_MULTICAST,
-        Unclaimed => punt UNCLAIMED,
+        Claimed => chosen reason,
+        Unclaimed => punt UNCLAIMED else Redirect,
         NeitherLengthNorType => drop "ethertype is neither a length nor a type",
         Truncated => drop "802.3 length exceeds the frame",
         ShortLlc => drop "shorter than its LLC header",
@@ -106,14 +139,32 @@ impl Node for L2Dispatch {
     const NAME: &'static str = "l2-dispatch";
     type Next = Next;
 
-    fn packet(&mut self, _: &Context, packet: &mut Packet) -> Next {
+    fn packet(&mut self, context: &Context, packet: &mut Packet) -> Next {
         let next = dispatch(packet);
         // What stands behind the ethertype is no L3 header.
         packet.meta.l3 = NO_OFFSET;
         match next {
-            Next::Unclaimed if is_reserved(packet) => Next::ReservedMulticast,
+            Next::Unclaimed => unclaimed(context, packet),
             next => next,
         }
+    }
+}
+
+/// A frame that has no reason of its own: a registration's, if there is one.
+fn unclaimed(context: &Context, packet: &mut Packet) -> Next {
+    let claimed = context.tables.punt.link(context.guard).and_then(|claims| {
+        let mut facts = Facts::default();
+        link_layer(packet.bytes(), &mut facts);
+        let destination = Mac(destination(packet).bytes());
+        claims.find(destination, facts.ethertype, facts.llc)
+    });
+    match claimed {
+        Some(reason) => {
+            packet.meta.reason = reason;
+            Next::Claimed
+        }
+        None if is_reserved(packet) => Next::ReservedMulticast,
+        None => Next::Unclaimed,
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! These reasons are what both `ip4-local` and `ip6-local` choose from; the table is filled with them at start.
 
-use punt::reason::{Class, Reason, Registry};
+use punt::Family;
+use punt::claims::{Claims, Protocol};
+use punt::reason::{Class, Reason};
 
 use crate::packet::Packet;
-use crate::tables::{Local, Protocol};
 use crate::wire::{be16, protocol};
 
 macro_rules! listeners {
@@ -20,9 +21,17 @@ macro_rules! listeners {
         /// Every reason of the table.
         pub const BUILT_IN: &[&Reason] = &[$(&$name),+];
 
-        /// Which key leads to which reason.
-        const LISTENERS: &[(Protocol, u16, &Reason)] = &[$($($((Protocol::$protocol, $key, &$name),)+)*)+];
+        /// Which key leads to which reason: of one family or both.
+        pub const LISTENERS: &[(Option<Family>, Protocol, u16, &Reason)] =
+            &[$($($((listeners!(@family $protocol), listeners!(@protocol $protocol), $key, &$name),)+)*)+];
     };
+    (@family Icmp4) => { Some(Family::Ip4) };
+    (@family Icmp6) => { Some(Family::Ip6) };
+    (@family Igmp) => { Some(Family::Ip4) };
+    (@family $both:ident) => { None };
+    (@protocol Icmp4) => { Protocol::Icmp };
+    (@protocol Icmp6) => { Protocol::Icmp };
+    (@protocol $protocol:ident) => { Protocol::$protocol };
 }
 
 listeners! {
@@ -86,13 +95,6 @@ listeners! {
 pub static PIM_REGISTER: Reason =
     Reason::new("local.pim-register", Class::Mcast, "PIM register to us (RFC 7761)").limit(1000, 500);
 
-/// Fills the table with what a router listens to without being asked.
-pub fn listen(local: &Local, registry: &Registry) {
-    for (protocol, key, reason) in LISTENERS {
-        local.of(*protocol).set(*key, registry.id_of(reason));
-    }
-}
-
 /// What is behind the IP headers, as far as listeners tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -153,7 +155,7 @@ pub struct Truncated;
 /// # Errors
 /// If that is shorter than the transport's header.
 pub fn listener(
-    local: &Local,
+    claims: &Claims,
     packet: &Packet,
     transport: Transport,
     payload: u16,
@@ -167,19 +169,18 @@ pub fn listener(
             let start = packet.l4::<4>().ok_or(Truncated)?;
             let (source, destination, kind) = (be16(start, 0), be16(start, 2), start[0] as u16);
             match transport {
-                Transport::Udp => local.of(Protocol::Udp).get(destination),
-                Transport::Tcp => local
+                Transport::Udp => claims.of(Protocol::Udp).get(destination),
+                Transport::Tcp => claims
                     .of(Protocol::Tcp)
                     .get(destination)
-                    .or_else(|| local.of(Protocol::TcpSource).get(source)),
-                Transport::Icmp4 => local.of(Protocol::Icmp4).get(kind),
-                Transport::Icmp6 => local.of(Protocol::Icmp6).get(kind),
-                Transport::Igmp => local.of(Protocol::Igmp).get(kind),
+                    .or_else(|| claims.of(Protocol::TcpSource).get(source)),
+                Transport::Icmp4 | Transport::Icmp6 => claims.of(Protocol::Icmp).get(kind),
+                Transport::Igmp => claims.of(Protocol::Igmp).get(kind),
                 Transport::Other => None,
             }
         }
     };
-    Ok(specific.or_else(|| local.of(Protocol::Ip).get(packet.meta.protocol as u16)))
+    Ok(specific.or_else(|| claims.of(Protocol::Ip).get(packet.meta.protocol as u16)))
 }
 
 #[cfg(test)]
@@ -193,18 +194,28 @@ mod tests {
     fn no_key_has_two_listeners_and_each_finds_its_own() {
         let router = Router::new();
         let mut keys = HashSet::new();
-        for (protocol, key, reason) in LISTENERS {
-            assert!(keys.insert((protocol, key)), "{protocol:?} {key} belongs to {} too", reason.name);
+        for (family, protocol, key, reason) in LISTENERS {
+            let family = family.unwrap_or(Family::Ip4);
+            assert!(
+                keys.insert((family, protocol, key)),
+                "{protocol:?} {key} belongs to {} too",
+                reason.name
+            );
             let id = router.plan.registry.id_of(reason);
-            assert_eq!(router.tables.local.of(*protocol).get(*key), Some(id), "{}", reason.name);
+            let claims = router.tables.punt.local(family);
+            assert_eq!(claims.of(*protocol).get(*key), Some(id), "{}", reason.name);
         }
-        assert_eq!(router.tables.local.of(Protocol::Udp).get(9999), None);
+        assert_eq!(router.tables.punt.local4.of(Protocol::Udp).get(9999), None);
     }
 
     #[test]
     fn every_reason_has_a_listener() {
         for reason in BUILT_IN {
-            assert!(LISTENERS.iter().any(|(_, _, listened)| listened.name == reason.name), "{}", reason.name);
+            assert!(
+                LISTENERS.iter().any(|(_, _, _, listened)| listened.name == reason.name),
+                "{}",
+                reason.name
+            );
         }
     }
 }

@@ -3,12 +3,15 @@
 pub mod arp;
 pub mod ether;
 pub mod flow;
+pub mod inject;
 pub mod ip4;
 pub mod ip6;
 pub mod l2;
 pub mod local;
+pub mod redirect;
 mod rewrite;
 pub mod transmit;
+pub mod unrouted;
 
 #[cfg(test)]
 mod captures;
@@ -21,6 +24,7 @@ use crate::graph::Stages;
 pub fn all(transmit: transmit::Transmit) -> Stages {
     vec![
         Box::new(ether::EtherInput),
+        Box::new(inject::Inject),
         Box::new(l2::L2Dispatch),
         Box::new(arp::ArpInput),
         Box::new(ip4::Ip4Input),
@@ -33,6 +37,7 @@ pub fn all(transmit: transmit::Transmit) -> Stages {
         Box::new(ip6::Ip6HopByHop),
         Box::new(ip6::Ip6Local),
         Box::new(ip6::Ip6Rewrite),
+        Box::new(redirect::Redirect),
         Box::new(transmit),
     ]
 }

@@ -6,14 +6,18 @@
 mod fib;
 mod hop;
 mod interface;
-mod local;
 
 pub use fib::{Lpm4, Lpm6};
 pub use hop::{Adjacency, Ecmp, Hop, MAX_PATHS};
 pub use interface::{Interface, MacAddress, NO_INTERFACE, PortTags, Tpid};
-pub use local::{Listeners, Local, Protocol};
+
+use std::sync::Arc;
 
 use crate::quiescent::{Guard, Slot};
+use crate::run::InjectRing;
+
+/// Workers that there can be.
+pub const MAX_WORKERS: usize = 256;
 
 /// The hop of a lookup that met the table in the middle of a change: never given to a route, so look again.
 pub const HOP_TORN: u32 = 0;
@@ -34,21 +38,37 @@ pub struct Tables {
     pub fib4: Lpm4,
     /// IPv6 longest prefix match; addresses in network byte order.
     pub fib6: Lpm6,
-    /// What is addressed to us.
-    pub local: Local,
+    /// By worker: what clients want injected.
+    pub injected: Box<[Slot<Box<[InjectRing]>>]>,
+    /// What becomes of packets that leave the graph for a reason.
+    pub punt: Arc<punt::desk::Tables>,
 }
 
 impl Tables {
     /// Empty tables for so many interfaces, ports and hops.
-    pub fn new(interfaces: usize, ports: usize, hops: usize, fib4: Lpm4, fib6: Lpm6) -> Tables {
+    pub fn new(
+        interfaces: usize,
+        ports: usize,
+        hops: usize,
+        fib4: Lpm4,
+        fib6: Lpm6,
+        punt: Arc<punt::desk::Tables>,
+    ) -> Tables {
         Tables {
             interfaces: slots(interfaces + 1),
             ports: slots(ports),
             hops: slots(hops.max(FIRST_FREE_HOP as usize)),
             fib4,
             fib6,
-            local: Local::default(),
+            punt,
+            injected: slots(MAX_WORKERS),
         }
+    }
+
+    /// What clients want this worker to inject, if any does.
+    #[inline(always)]
+    pub fn injected<'a>(&'a self, worker: usize, guard: &'a Guard<'_>) -> Option<&'a [InjectRing]> {
+        self.injected.get(worker)?.get(guard).map(|rings| &**rings)
     }
 
     /// The interface of this index.

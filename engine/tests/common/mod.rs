@@ -3,6 +3,8 @@
 pub mod frames;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use dpdk_sys::{ANY_SOCKET, Burst, Eal, Pool, Ring, ring_port};
 use engine::args::IdlePolicy;
@@ -117,7 +119,18 @@ impl Rig {
     /// The end of every test: the books balance, and every packet is back where it came from.
     pub fn finish(mut self) {
         self.turn();
-        let audit = self.control.audit();
+        let (done, control, workers) = (AtomicBool::new(false), &self.control, &mut self.workers);
+        let audit = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    workers.iter_mut().for_each(|worker| _ = worker.turn());
+                }
+                workers.iter_mut().for_each(Worker::rest);
+            });
+            let audit = control.audit();
+            done.store(true, Ordering::Relaxed);
+            audit
+        });
         assert!(audit.balanced && audit.in_flight == 0, "{audit:#?}");
         assert_eq!(self.pool.in_use(), 0, "packets of the test that nobody freed");
         self.workers.clear();

@@ -3,15 +3,19 @@
 use std::net::IpAddr;
 
 mod interface_address;
-mod limit;
 mod mac;
 mod prefix;
 
 pub use interface_address::{InterfaceAddress, ParseInterfaceAddressError};
-pub(crate) use limit::digits;
-pub use limit::{MAX_RATE, ParseRateError, Rate};
 pub use mac::{Mac, ParseMacError};
 pub use prefix::{ParsePrefixError, Prefix};
+
+pub use crate::policer::Rate;
+
+/// A number that is nothing but digits: no sign, no blank.
+pub(crate) fn digits(text: &str) -> Option<u64> {
+    if text.bytes().all(|c| c.is_ascii_digit()) { text.parse().ok() } else { None }
+}
 
 /// Whether a station may have that address: it is not unspecified, loopback, multicast or broadcast.
 pub fn is_station(address: IpAddr) -> bool {

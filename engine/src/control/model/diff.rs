@@ -1,7 +1,8 @@
 //! From what is set to what a configuration says: the operations between the two.
 //!
 //! What the configuration made and does not mention any more goes; what an operator made stays, unless the configuration says otherwise
-//! of the same thing. Things that differ are taken out and put in again: a batch changes the tables by its net effect, so what is in use
+//! of the same thing. So it is with each setting of an interface, too: a key that the configuration names is the configuration's, of one
+//! that it does not name what an operator set stays, and what an earlier configuration set goes back to the default. Things that differ are taken out and put in again: a batch changes the tables by its net effect, so what is in use
 //! is overwritten and never missing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -12,7 +13,7 @@ use punt::control::types::{Address, NeighborKey, Route, RouteAction, RouteKey};
 use punt::{InterfaceAddress, Prefix};
 
 use super::hops::Target;
-use super::interfaces::{Iface, Link};
+use super::interfaces::{Iface, Link, Said};
 use super::rib::{Candidate, Key, Source};
 use super::{Life, Model, Op, Refused, Settings, SubInterface};
 use crate::config::{self, Config};
@@ -30,35 +31,72 @@ struct Difference {
     routes: Vec<(Key, bool)>,
 }
 
+impl Difference {
+    /// What is to be done, in its order.
+    fn take_ops(&mut self) -> Vec<Op> {
+        let go = std::mem::take(&mut self.go).into_iter().flatten();
+        go.chain(self.interfaces.drain(..)).chain(self.come.drain(..)).collect()
+    }
+}
+
 impl Model {
     /// Does what lies between what is set and `config`, or nothing; returns how many operations that took.
     ///
     /// # Errors
     /// When the configuration does not fit the ports, the tables, or what operators made.
     pub fn apply(&mut self, config: &Config) -> Result<usize, Refused> {
-        let Difference { go, interfaces, come, addresses, neighbors, routes } =
-            self.difference(config).map_err(Refused::new)?;
-        let ops: Vec<Op> = go.into_iter().flatten().chain(interfaces).chain(come).collect();
+        let mut difference = self.difference(config).map_err(Refused::new)?;
+        let ops = difference.take_ops();
         let count = ops.len();
         if count > 0 {
             self.batch(ops)?;
         }
-        for (index, address) in addresses {
+        for (index, address) in difference.addresses {
             let interface = self.interfaces.by_index.get_mut(&index);
             let own = interface.and_then(|it| it.addresses.iter_mut().find(|(own, _)| *own == address));
             if let Some((_, life)) = own {
                 *life = Life::Config;
             }
         }
-        for key in neighbors {
+        for interface in &config.interfaces {
+            self.adopt_settings(interface);
+        }
+        for key in difference.neighbors {
             if let Some(neighbor) = self.neighbors.get_mut(&key) {
                 neighbor.life = Life::Config;
             }
         }
-        for (key, dev_named) in routes {
+        for (key, dev_named) in difference.routes {
             self.adopt_route(key, dev_named);
         }
         Ok(count)
+    }
+
+    /// Whether [`apply`](Model::apply) would do it, and with how many operations, as far as that can be told without doing it.
+    ///
+    /// # Errors
+    /// Those of `apply`, but for what drivers refuse.
+    pub fn check(&mut self, config: &Config) -> Result<usize, Refused> {
+        let ops = self.difference(config).map_err(Refused::new)?.take_ops();
+        let count = ops.len();
+        self.rehearse(ops)?;
+        Ok(count)
+    }
+
+    /// What the configuration says of an interface is the configuration's, whoever said the same before.
+    fn adopt_settings(&mut self, named: &config::Interface) {
+        let Some(index) = self.index(&named.name) else { return };
+        let Some(Iface { mtu, mac, up, .. }) = self.interfaces.by_index.get_mut(&index) else { return };
+        let lives = [
+            (named.mtu.is_some(), mtu.as_mut().map(|(_, life)| life)),
+            (named.mac.is_some(), mac.as_mut().map(|(_, life)| life)),
+            (named.up.is_some(), up.as_mut().map(|(_, life)| life)),
+        ];
+        for (_, life) in lives.into_iter().filter(|(is_named, _)| *is_named) {
+            if let Some(life) = life {
+                *life = Life::Config;
+            }
+        }
     }
 
     fn difference(&self, config: &Config) -> Result<Difference, String> {
@@ -89,16 +127,17 @@ impl Model {
             match (index.and_then(|index| Some((index, self.interfaces.get(index)?))), &interface.link) {
                 (Some((index, set)), _) => {
                     wanted.by_index.insert(index, interface);
-                    come.extend(
-                        settings(set, interface.mtu, interface.mac, interface.up).map(Op::InterfaceSet),
-                    );
+                    come.extend(changed(set, Some(interface)).map(Op::InterfaceSet));
                 }
                 (None, config::Link::Vlan { parent, tags }) => {
                     let (name, tags) = (interface.name.clone(), *tags);
                     let (mtu, mac, up) = (Some(interface.mtu), Some(interface.mac), Some(interface.up));
-                    let settings = Settings { name: name.clone(), mtu, mac, up };
+                    let settings = Settings { name: name.clone(), mtu, mac, up, life: Life::Config };
                     let new = SubInterface { name, parent: parent.clone(), tags, settings };
                     come.push(Op::InterfaceAdd(new));
+                    // With other tags it is still the one of that name, and what operators set of it stays.
+                    let before = self.index(&interface.name).and_then(|index| self.interfaces.get(index));
+                    come.extend(before.and_then(|before| kept(before, interface)).map(Op::InterfaceSet));
                     wanted.new.push(interface);
                 }
                 (None, config::Link::Port(_)) => {}
@@ -107,9 +146,7 @@ impl Model {
         for (index, set) in &self.interfaces.by_index {
             match set.link {
                 _ if wanted.by_index.contains_key(index) => {}
-                Link::Port(_) => {
-                    difference.interfaces.extend(settings(set, None, None, true).map(Op::InterfaceSet))
-                }
+                Link::Port(_) => difference.interfaces.extend(changed(set, None).map(Op::InterfaceSet)),
                 Link::Vlan { .. } => {
                     wanted.gone.insert(*index);
                     difference.interfaces.push(Op::InterfaceDel(set.name.clone()));
@@ -250,8 +287,8 @@ impl Model {
         }
     }
 
-    /// How much of what is set operators made: addresses, neighbours and routes.
-    pub fn count_of_operators(&self) -> [usize; 3] {
+    /// How much of what is set operators made: addresses, neighbours, routes, and settings of interfaces.
+    pub fn count_of_operators(&self) -> [usize; 4] {
         let addresses = self.interfaces.by_index.values().flat_map(|interface| &interface.addresses);
         let routes = self
             .rib
@@ -261,6 +298,7 @@ impl Model {
             addresses.filter(|(_, life)| *life == Life::Operator).count(),
             self.neighbors.values().filter(|neighbor| neighbor.life == Life::Operator).count(),
             routes.count(),
+            self.interfaces.by_index.values().map(count_of_settings).sum(),
         ]
     }
 }
@@ -294,14 +332,107 @@ impl Subnets {
     }
 }
 
-/// What is to be set of an interface, if anything.
-fn settings(set: &Iface, mtu: Option<u16>, mac: Option<punt::Mac>, up: bool) -> Option<Settings> {
+/// What is to be set of an interface so that it is as the configuration says, or as one that does not name it, if anything.
+fn changed(set: &Iface, named: Option<&config::Interface>) -> Option<Settings> {
     let settings = Settings {
         name: set.name.clone(),
-        mtu: (set.mtu != mtu).then_some(mtu),
-        mac: (set.mac != mac).then_some(mac),
-        up: (set.up != up).then_some(up),
+        mtu: change(set.mtu, named.and_then(|named| named.mtu)),
+        mac: change(set.mac, named.and_then(|named| named.mac)),
+        up: change(set.up, named.and_then(|named| named.up)),
+        life: Life::Config,
     };
-    let anything = settings.mtu.is_some() || settings.mac.is_some() || settings.up.is_some();
-    anything.then_some(settings)
+    is_any(&settings).then_some(settings)
+}
+
+fn change<T: PartialEq>(set: Said<T>, named: Option<T>) -> Option<Option<T>> {
+    match (set, named) {
+        (Some((_, Life::Operator)), None) => None,
+        (set, named) => (set.map(|(value, _)| value) != named).then_some(named),
+    }
+}
+
+/// What operators set of an interface, and the configuration does not name.
+fn kept(set: &Iface, named: &config::Interface) -> Option<Settings> {
+    let settings = Settings {
+        name: set.name.clone(),
+        mtu: of_operators(set.mtu).filter(|_| named.mtu.is_none()).map(Some),
+        mac: of_operators(set.mac).filter(|_| named.mac.is_none()).map(Some),
+        up: of_operators(set.up).filter(|_| named.up.is_none()).map(Some),
+        life: Life::Operator,
+    };
+    is_any(&settings).then_some(settings)
+}
+
+fn of_operators<T>(said: Said<T>) -> Option<T> {
+    said.filter(|(_, life)| *life == Life::Operator).map(|(value, _)| value)
+}
+
+fn is_any(settings: &Settings) -> bool {
+    settings.mtu.is_some() || settings.mac.is_some() || settings.up.is_some()
+}
+
+fn count_of_settings(set: &Iface) -> usize {
+    let set =
+        [of_operators(set.mtu).is_some(), of_operators(set.mac).is_some(), of_operators(set.up).is_some()];
+    set.into_iter().filter(|set| *set).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::testing::*;
+
+    /// What is set of each interface, as `config save` writes it.
+    fn interfaces(rig: &Rig) -> Vec<String> {
+        let config = rig.model.config(&[]);
+        let lines = |interface| config::write::interface(interface).trim().replace('\n', "; ");
+        config.interfaces.iter().map(lines).collect()
+    }
+
+    #[test]
+    fn what_an_operator_set_of_an_interface_stays_until_a_configuration_names_it() {
+        let _eal = eal(192);
+        let mut rig = Rig::new(small());
+        let parse = |text: &str| Config::parse(text, "test").unwrap();
+        let mtu = |name, mtu| Op::InterfaceSet(Settings { mtu: Some(Some(mtu)), ..set(name) });
+        let down = |name| Op::InterfaceSet(Settings { up: Some(Some(false)), ..set(name) });
+        let mac = Some(Some([2, 0, 0, 0, 0, 9].into()));
+        let file = "[interface.lan]\nport = \"net_ring_lan\"\nmtu = 1400\n[interface.\"lan.5\"]\n";
+        rig.model.apply(&parse(file)).unwrap();
+        rig.must([down("lan"), mtu("lan.5", 1300), down("wan"), mtu("wan", 1350)]);
+        rig.must([Op::InterfaceSet(Settings { mac, ..set("lan.5") })]);
+        assert_eq!(rig.model.count_of_operators(), [0, 0, 0, 5]);
+        let set = [
+            "[interface.lan]; port = \"net_ring_lan\"; mtu = 1400; up = false",
+            "[interface.wan]; port = \"net_ring_wan\"; mtu = 1350; up = false",
+            "[interface.\"lan.5\"]; mtu = 1300; mac = \"02:00:00:00:00:09\"",
+        ];
+        assert_eq!(interfaces(&rig), set);
+
+        // The file does not speak of these keys, nor of wan at all.
+        assert_eq!(rig.model.apply(&parse(file)), Ok(0));
+        assert_eq!(interfaces(&rig), set);
+        // What an earlier file named, and this one does not, is as it is by default.
+        assert_eq!(rig.model.apply(&parse(&file.replace("mtu = 1400\n", ""))), Ok(1));
+        assert_eq!(interfaces(&rig)[0], "[interface.lan]; port = \"net_ring_lan\"; up = false");
+        // A file that names them wins; with other tags an interface is still the one that the operator set.
+        let other = "[interface.lan]\nport = \"net_ring_lan\"\nup = true\n[interface.\"lan.5\"]\ninner = 7\nmac = \"02:00:00:00:00:08\"\n";
+        rig.model.apply(&parse(other)).unwrap();
+        assert_eq!(
+            interfaces(&rig),
+            [
+                "[interface.lan]; port = \"net_ring_lan\"; up = true",
+                set[1],
+                "[interface.\"lan.5\"]; inner = 7; mtu = 1300; mac = \"02:00:00:00:00:08\"",
+            ]
+        );
+        assert_eq!(rig.model.count_of_operators(), [0, 0, 0, 3]);
+
+        // What is saved and applied again changes nothing, and makes all of it the configuration's.
+        let saved = rig.model.config(&[]);
+        assert_eq!(rig.model.apply(&parse(&saved.to_string())), Ok(0));
+        assert_eq!((rig.model.config(&[]), rig.model.count_of_operators()), (saved, [0; 4]));
+        rig.model.apply(&parse(file)).unwrap();
+        assert_eq!(interfaces(&rig)[1], "[interface.wan]; port = \"net_ring_wan\"");
+    }
 }

@@ -55,7 +55,12 @@ pub struct Fibs {
 }
 
 impl Fibs {
-    pub fn new(fib4: Fib4Writer, fib6: Fib6Writer, domain: Arc<Domain>, sizes: Sizes) -> Fibs {
+    pub fn new(mut fib4: Fib4Writer, mut fib6: Fib6Writer, domain: Arc<Domain>, sizes: Sizes) -> Fibs {
+        if !(fib4.forget_reserved() && fib6.forget_reserved()) {
+            log::warn!(
+                "this DPDK's FIBs are not laid out as known: who adds and deletes routes for long may find them full before they are"
+            );
+        }
         let reader4 = fib4.reader();
         Fibs { fib4, fib6, reader4, domain, sizes, routes: [0; 2], groups: Groups::default(), freed: false }
     }
@@ -80,6 +85,16 @@ impl Fibs {
             }
         }
         self.give_back(&changes, |change| change.after);
+        Ok(())
+    }
+
+    /// Whether all the changes would fit; nothing changes.
+    ///
+    /// # Errors
+    /// With the size that would do.
+    pub fn fits(&mut self, changes: &[Change]) -> Result<(), String> {
+        self.make_room(changes)?;
+        self.give_back(changes, |change| change.before);
         Ok(())
     }
 

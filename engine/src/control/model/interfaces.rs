@@ -16,11 +16,34 @@ use crate::tables::{self, MacAddress, PortTags, Tpid};
 pub struct Iface {
     pub name: String,
     pub link: Link,
-    pub mtu: Option<u16>,
-    pub mac: Option<Mac>,
-    pub up: bool,
+    pub mtu: Said<u16>,
+    pub mac: Said<Mac>,
+    pub up: Said<bool>,
     /// In the order in which they came.
     pub addresses: Vec<(InterfaceAddress, Life)>,
+}
+
+/// What is said of an interface, and how long that is meant to stay; where nobody says anything there is a default.
+pub type Said<T> = Option<(T, Life)>;
+
+impl Iface {
+    /// Nothing is said of it.
+    pub fn new(name: String, link: Link) -> Iface {
+        Iface { name, link, mtu: None, mac: None, up: None, addresses: Vec::new() }
+    }
+
+    pub fn mtu(&self) -> Option<u16> {
+        self.mtu.map(|(mtu, _)| mtu)
+    }
+
+    pub fn mac(&self) -> Option<Mac> {
+        self.mac.map(|(mac, _)| mac)
+    }
+
+    /// Whether it is wanted up.
+    pub fn is_up(&self) -> bool {
+        self.up.is_none_or(|(up, _)| up)
+    }
 }
 
 /// What an interface is.
@@ -82,9 +105,9 @@ impl Interfaces {
                 let port = self.ports.get(*at)?;
                 Some(Effective {
                     port: port.id,
-                    mtu: interface.mtu.unwrap_or(DEFAULT_MTU),
-                    mac: interface.mac.unwrap_or(port.mac),
-                    up: interface.up,
+                    mtu: interface.mtu().unwrap_or(DEFAULT_MTU),
+                    mac: interface.mac().unwrap_or(port.mac),
+                    up: interface.is_up(),
                     tags: Vec::new(),
                 })
             }
@@ -94,9 +117,9 @@ impl Interfaces {
                 let inner = tags.inner.map(|vlan| (Tpid::Dot1q, vlan));
                 Some(Effective {
                     port: parent.port,
-                    mtu: interface.mtu.unwrap_or(u16::MAX).min(parent.mtu),
-                    mac: interface.mac.unwrap_or(parent.mac),
-                    up: interface.up && parent.up,
+                    mtu: interface.mtu().unwrap_or(u16::MAX).min(parent.mtu),
+                    mac: interface.mac().unwrap_or(parent.mac),
+                    up: interface.is_up() && parent.up,
                     tags: std::iter::once(outer).chain(inner).collect(),
                 })
             }
@@ -201,17 +224,17 @@ mod tests {
         let lan = Iface {
             name: "lan".into(),
             link: Link::Port(0),
-            mtu: Some(2000),
+            mtu: Some((2000, Life::Config)),
             mac: None,
-            up: false,
+            up: Some((false, Life::Operator)),
             addresses: vec![("fe80::7/64".parse().unwrap(), Life::Config)],
         };
         let tags = Tags { tpid: Tpid::Dot1ad, vlan: 5, inner: Some(6) };
         let sub = Iface {
             name: "sub".into(),
             link: Link::Vlan { parent: 1, tags },
-            mtu: Some(9000),
-            up: true,
+            mtu: Some((9000, Life::Config)),
+            up: None,
             ..lan.clone()
         };
         let interfaces = Interfaces { by_index: [(1, lan), (2, sub)].into(), ports: vec![port] };

@@ -18,6 +18,7 @@ mod stage;
 mod tests;
 #[cfg(test)]
 mod traffic;
+mod way;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -46,6 +47,8 @@ pub struct Model {
     interfaces: Interfaces,
     /// Each name's index in this run of the engine; none is ever given to another name.
     indices: HashMap<String, u32>,
+    /// The port's interface of each sub-interface that there is or was: its counters stay.
+    parents: BTreeMap<u32, u32>,
     max_interfaces: u32,
     neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
     rib: Rib,
@@ -104,6 +107,7 @@ impl Model {
         let mut model = Model {
             interfaces: Interfaces { by_index: BTreeMap::new(), ports: Vec::new() },
             indices: HashMap::new(),
+            parents: BTreeMap::new(),
             max_interfaces,
             neighbors: BTreeMap::new(),
             rib: Rib::default(),
@@ -135,7 +139,7 @@ impl Model {
         let mac = if mac.is_zero() || mac.is_group() { made_up(port.name()) } else { mac };
         let link = Link::Port(self.interfaces.ports.len());
         self.interfaces.ports.push(PortFacts { id: port.id(), name: port.name().to_string(), mac });
-        let interface = Iface { name, link, mtu: None, mac: None, up: true, addresses: Vec::new() };
+        let interface = Iface::new(name, link);
         self.published.add_port(port)?;
         self.touch_interface(index);
         self.interfaces.by_index.insert(index, interface);
@@ -147,6 +151,24 @@ impl Model {
     /// # Errors
     /// Says which of them is refused, and why; everything is as it was then.
     pub fn batch(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
+        self.stage_all(ops)?;
+        self.commit().map_err(Refused::new)
+    }
+
+    /// Whether [`batch`](Model::batch) would do all of `ops`, and everything stays as it is. What a driver would refuse is not known.
+    ///
+    /// # Errors
+    /// Those of `batch`.
+    pub fn rehearse(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
+        self.stage_all(ops)?;
+        let changes = self.changes();
+        let fits = self.check_room().and_then(|()| self.published.fits(&changes));
+        self.put_back();
+        self.forget_hops();
+        fits.map_err(Refused::new)
+    }
+
+    fn stage_all(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
         for (index, op) in ops.into_iter().enumerate() {
             if let Err(message) = self.stage(op) {
                 self.put_back();
@@ -154,7 +176,7 @@ impl Model {
                 return Err(Refused { message, index: Some(index) });
             }
         }
-        self.commit().map_err(Refused::new)
+        Ok(())
     }
 
     /// Puts everything that is staged into the tables, or back.

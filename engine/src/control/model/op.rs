@@ -55,7 +55,7 @@ pub struct SubInterface {
 }
 
 /// What is to be set of an interface: `None` leaves it, `Some(None)` is the default.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Which.
     pub name: String,
@@ -64,5 +64,7 @@ pub struct Settings {
     /// Its own address on the link.
     pub mac: Option<Option<Mac>>,
     /// Whether it takes and sends packets.
-    pub up: Option<bool>,
+    pub up: Option<Option<bool>>,
+    /// How long all that is meant to stay.
+    pub life: Life,
 }

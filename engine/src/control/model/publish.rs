@@ -75,6 +75,11 @@ impl Published {
         self.tables.hops.len()
     }
 
+    /// Whether these changes fit into the FIBs, which stay as they are.
+    pub fn fits(&mut self, changes: &[Change]) -> Result<(), String> {
+        self.fibs.fits(changes)
+    }
+
     /// Groups of the FIBs that are taken.
     pub fn groups(&self) -> [usize; 2] {
         self.fibs.groups()
@@ -143,7 +148,7 @@ impl Model {
     }
 
     /// The prefixes whose hop is another after the batch than before.
-    fn changes(&self) -> Vec<Change> {
+    pub(super) fn changes(&self) -> Vec<Change> {
         let change = |(key, changed): &(Key, Changed)| Change {
             prefix: key.prefix,
             before: changed.before,
@@ -250,7 +255,7 @@ impl Model {
     }
 
     /// What a number leads to, as the tables are to have it.
-    fn hop(&self, id: u32) -> Option<Hop> {
+    pub(super) fn hop(&self, id: u32) -> Option<Hop> {
         let up = |index| self.interfaces.effective(index).is_some_and(|effective| effective.up);
         Some(match self.hops.target(id)? {
             Target::Local => Hop::Local,
@@ -277,8 +282,15 @@ impl Model {
         Some(Adjacency::new(index, port, mtu, destination, source, &tags))
     }
 
-    /// The paths that lead somewhere now; all of them if none does.
+    /// Over the paths that lead somewhere now; over all of them if none does.
     fn ecmp(&self, members: &[u32]) -> Ecmp {
+        let name = |index, address| fnv(format!("{}\n{address}", self.interfaces.name(index)).as_bytes());
+        let paths = self.paths(members).into_iter();
+        Ecmp::new(&paths.map(|(id, index, address)| (id, name(index, address))).collect::<Vec<_>>())
+    }
+
+    /// Hop, interface and address of each path that is taken.
+    pub(super) fn paths(&self, members: &[u32]) -> Vec<(u32, u32, IpAddr)> {
         let neighbor = |&id: &u32| match self.hops.target(id) {
             Some(Target::Neighbor(index, address)) => Some((id, *index, *address)),
             _ => None,
@@ -286,11 +298,7 @@ impl Model {
         let all: Vec<_> = members.iter().filter_map(neighbor).collect();
         let leads = |(_, index, address): &&(u32, u32, IpAddr)| self.adjacency(*index, *address).is_some();
         let some: Vec<_> = all.iter().filter(leads).copied().collect();
-        let paths = if some.is_empty() { all } else { some };
-        let name = |index, address| fnv(format!("{}\n{address}", self.interfaces.name(index)).as_bytes());
-        let paths: Vec<_> =
-            paths.into_iter().map(|(id, index, address)| (id, name(index, address))).collect();
-        Ecmp::new(&paths)
+        if some.is_empty() { all } else { some }
     }
 
     /// Waits until no worker can hold what was replaced, frees it, and lets numbers that nothing leads to be given out again.

@@ -8,6 +8,8 @@ use super::hops::Target;
 use super::rib::{Candidate, Key, Source};
 use super::stage::Staging;
 use super::{Life, Model};
+use crate::config::no_match;
+use crate::nodes::unrouted::never_matches;
 use crate::tables::MAX_PATHS;
 
 /// Next hops whose interface is remembered.
@@ -17,6 +19,9 @@ impl Model {
     pub(super) fn set_route(&mut self, route: Route, life: Life, replace: bool) -> Staging {
         route.check()?;
         let Route { prefix, via, dev, metric, action } = route;
+        if let Some(why) = never_matches(prefix) {
+            return Err(no_match(prefix, why));
+        }
         let key = Key { prefix, source: Source::Static, number: metric.unwrap_or(0) };
         if via.len() > MAX_PATHS {
             return Err(format!("{prefix} has {} next hops; at most {MAX_PATHS} are possible", via.len()));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Bound;
 
-use punt::control::types::{self, Hop, NeighborRow, Route, RouteAction, RouteAnswer, RouteKind, RouteRow};
+use punt::control::types::{self, NeighborRow, Route, RouteAction, RouteKind, RouteRow};
 use punt::{InterfaceAddress, Mac};
 
 use super::hops::Target;
@@ -22,8 +22,6 @@ pub struct InterfaceFacts<'a> {
     pub port: (usize, &'a str),
     /// What it does.
     pub effective: Effective,
-    /// Whether the operator wants it up.
-    pub up: bool,
     /// Parent and tags of a sub-interface.
     pub vlan: Option<(&'a str, Tags)>,
     /// Its addresses, in the order in which they came.
@@ -37,6 +35,11 @@ impl Model {
         self.interfaces.by_index.range(from).filter_map(|(&index, interface)| self.facts(index, interface))
     }
 
+    /// The port's interface of which each sub-interface is, or was: `(sub-interface, parent)`.
+    pub fn parents(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.parents.iter().map(|(&child, &parent)| (child, parent))
+    }
+
     fn facts<'a>(&'a self, index: u32, interface: &'a Iface) -> Option<InterfaceFacts<'a>> {
         let at = self.interfaces.port(index)?;
         let vlan = match interface.link {
@@ -48,7 +51,6 @@ impl Model {
             index,
             port: (at, &self.interfaces.ports.get(at)?.name),
             effective: self.interfaces.effective(index)?,
-            up: interface.up,
             vlan,
             addresses: interface.addresses.iter().map(|(own, _)| *own).collect(),
         })
@@ -76,7 +78,7 @@ impl Model {
         self.rib.of(prefix).filter_map(|(key, route)| Some((key, self.route_row(key, route)?)))
     }
 
-    fn route_row(&self, key: Key, route: Candidate) -> Option<RouteRow> {
+    pub(super) fn route_row(&self, key: Key, route: Candidate) -> Option<RouteRow> {
         let of_interface = |kind| {
             let dev = Some(self.interfaces.name(key.number).to_string());
             RouteRow { prefix: key.prefix, via: Vec::new(), dev, metric: 0, action: None, kind }
@@ -121,36 +123,11 @@ impl Model {
         }
     }
 
-    /// The route that a packet to `address` takes.
-    pub fn route_to(&self, address: IpAddr) -> Option<RouteAnswer> {
-        let (key, candidate) = self.rib.longest(address)?;
-        let of_interface = |kind| {
-            let dev = Some(self.interfaces.name(key.number).to_string());
-            RouteRow { prefix: key.prefix, via: Vec::new(), dev, metric: 0, action: None, kind }
-        };
-        let route = self.route_row(key, candidate).unwrap_or_else(|| {
-            of_interface(if key.source == Source::Neighbor { RouteKind::Connected } else { RouteKind::Local })
-        });
-        let mac = |index, address| self.neighbors.get(&(index, address)).map(|neighbor| neighbor.mac);
-        let to = |index, via: Option<IpAddr>| Hop {
-            via,
-            dev: self.interfaces.name(index).to_string(),
-            mac: mac(index, via.unwrap_or(address)),
-        };
-        let hops = match key.source {
-            Source::Local | Source::Broadcast => Vec::new(),
-            Source::Connected | Source::Neighbor => vec![to(key.number, None)],
-            Source::Static => {
-                let neighbors = self.neighbors_of(candidate.hop).into_iter();
-                neighbors.map(|(index, via)| to(index, Some(via))).collect()
-            }
-        };
-        Some(RouteAnswer { address, route, hops })
-    }
-
     /// An interface as a configuration has it.
     pub fn saved_interface(&self, index: u32) -> Option<config::Interface> {
-        let Iface { name, link, mtu, mac, up, addresses } = self.interfaces.get(index)?.clone();
+        let interface = self.interfaces.get(index)?;
+        let (mtu, mac, up) = (interface.mtu(), interface.mac(), interface.up.map(|(up, _)| up));
+        let Iface { name, link, addresses, .. } = interface.clone();
         let link = match link {
             Link::Port(at) => config::Link::Port(self.interfaces.ports.get(at)?.name.clone()),
             Link::Vlan { parent, tags } => {
@@ -180,7 +157,7 @@ impl Model {
         self.rib.after(after).filter_map(|(key, _)| Some((key, self.saved_route(key)?)))
     }
 
-    /// Everything that is set, as a configuration.
+    /// Everything that is set, as a configuration; what has to do with punting is not the model's.
     pub fn config(&self, eal: &[String]) -> Config {
         let neighbors = self.neighbors_after(None).map(|(_, row)| {
             let NeighborRow { address, mac, interface } = row;
@@ -197,6 +174,7 @@ impl Model {
                 .collect(),
             neighbors: neighbors.collect(),
             routes: self.saved_routes_after(None).map(|(_, route)| route).collect(),
+            ..Config::default()
         }
     }
 

@@ -56,10 +56,9 @@ impl Model {
         }
         let index = self.index_for(&name)?;
         self.touch_interface(index);
+        self.parents.insert(index, parent_index);
         let link = Link::Vlan { parent: parent_index, tags };
-        let interface =
-            Iface { name: name.clone(), link, mtu: None, mac: None, up: true, addresses: Vec::new() };
-        self.interfaces.by_index.insert(index, interface);
+        self.interfaces.by_index.insert(index, Iface::new(name.clone(), link));
         self.set_interface(Settings { name, ..settings })
     }
 
@@ -102,7 +101,7 @@ impl Model {
     }
 
     fn set_interface(&mut self, settings: Settings) -> Staging {
-        let Settings { name, mtu, mac, up } = settings;
+        let Settings { name, mtu, mac, up, life } = settings;
         let index = self.named(&name)?;
         if let Some(Some(mtu)) = mtu.filter(|mtu| mtu.is_some_and(|mtu| !(MIN_MTU..=MAX_MTU).contains(&mtu)))
         {
@@ -114,9 +113,9 @@ impl Model {
         }
         self.touch_interface(index);
         if let Some(interface) = self.interfaces.by_index.get_mut(&index) {
-            interface.mtu = mtu.unwrap_or(interface.mtu);
-            interface.mac = mac.unwrap_or(interface.mac);
-            interface.up = up.unwrap_or(interface.up);
+            interface.mtu = mtu.map_or(interface.mtu, |mtu| mtu.map(|mtu| (mtu, life)));
+            interface.mac = mac.map_or(interface.mac, |mac| mac.map(|mac| (mac, life)));
+            interface.up = up.map_or(interface.up, |up| up.map(|up| (up, life)));
         }
         let children: Vec<_> = self.interfaces.children(index).map(|(child, _)| child).collect();
         std::iter::once(index).chain(children).try_for_each(|index| self.check_mtu(index))

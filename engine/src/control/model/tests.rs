@@ -149,7 +149,7 @@ fn equal_paths_are_those_that_lead_somewhere() {
     assert_eq!(rig.look("10.2.0.1"), "one of: to 02 by 2, mtu 1500");
     rig.must([neighbor("10.0.0.4", 4, "lan")]);
     assert_eq!(rig.look("10.2.0.1"), "one of: to 04 by 1, mtu 1500, to 02 by 2, mtu 1500");
-    let down = |name, up| Op::InterfaceSet(Settings { up: Some(up), ..set(name) });
+    let down = |name, up| Op::InterfaceSet(Settings { up: Some(Some(up)), ..set(name) });
     rig.must([down("wan", false)]);
     assert_eq!(rig.look("10.2.0.1"), "one of: to 04 by 1, mtu 1500");
     rig.must([del_neighbor("10.0.0.4", "lan")]);
@@ -179,7 +179,7 @@ fn what_an_interface_is_told_reaches_everything_that_leaves_by_it() {
     let ports: Vec<_> = rig.tables.ports.iter().filter_map(|slot| slot.get(&guard)).collect();
     assert_eq!(ports.iter().filter_map(|tags| tags.double(Tpid::Dot1ad, 100, 7)).collect::<Vec<_>>(), [3]);
     rig.reader.offline();
-    rig.must([Op::InterfaceSet(Settings { up: Some(false), ..set("wan") })]);
+    rig.must([Op::InterfaceSet(Settings { up: Some(Some(false)), ..set("wan") })]);
     assert_eq!(["10.2.0.1", "10.9.0.7"].map(|address| rig.look(address)), ["Down", "Down"]);
     let del_customer = || Op::InterfaceDel("customer".into());
     assert_eq!(rig.refused(del_customer()), "customer has the address 10.9.0.1/24; delete that first");
@@ -262,7 +262,7 @@ fn a_batch_is_done_whole_or_not_at_all() {
             del_neighbor("10.0.1.2", "wan"),
             neighbor("10.0.1.3", 3, "wan"),
             del_address("10.0.0.1/24", "lan"),
-            Op::InterfaceSet(Settings { up: Some(false), mtu: Some(Some(1300)), ..set("wan") }),
+            Op::InterfaceSet(Settings { up: Some(Some(false)), mtu: Some(Some(1300)), ..set("wan") }),
         ]
     };
     let error = rig.model.batch(ops().into_iter().chain([del("10.99.0.0/16")])).unwrap_err();
@@ -353,7 +353,7 @@ fn a_configuration_is_applied_by_its_difference_and_what_operators_made_stays() 
         add("10.4.0.0/16 via 10.7.0.2"),
         del_address("10.7.0.1/24", "lan"),
     ]);
-    assert_eq!(rig.model.count_of_operators(), [0, 1, 3]);
+    assert_eq!(rig.model.count_of_operators(), [0, 1, 3, 0]);
     let saved = rig.model.config(&[]);
     let read = parse(&saved.to_string());
     assert_eq!(read, saved);
@@ -361,7 +361,7 @@ fn a_configuration_is_applied_by_its_difference_and_what_operators_made_stays() 
     assert_eq!(rig.model.apply(&parse(&first)), Ok(0));
     assert_eq!(rig.model.apply(&read), Ok(0));
     assert_eq!(rig.model.config(&[]), saved);
-    assert_eq!(rig.model.count_of_operators(), [0, 0, 0], "now it is the configuration's");
+    assert_eq!(rig.model.count_of_operators(), [0; 4], "now it is the configuration's");
     // And with another file it goes.
     let second = base.replace("mtu = 1400\n", "").replace("lan.5", "lan.6");
     let second = format!("{second}[[route]]\nprefix = \"default\"\nvia = \"10.0.5.2\"\n");

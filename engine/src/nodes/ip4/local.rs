@@ -6,6 +6,7 @@ use super::options::{Found, SOURCE_ROUTE, options};
 use crate::edges;
 use crate::node::{Context, Node};
 use crate::nodes::local::{BUILT_IN, PIM_REGISTER, Transport, listener};
+use crate::nodes::redirect::Redirect;
 use crate::packet::{Flags, Packet};
 use crate::wire::{Ip4, protocol};
 
@@ -28,7 +29,7 @@ edges! {
         SourceRoute => punt SOURCE_ROUTE,
         Fragment => punt FRAGMENT_FOR_US,
         MulticastNoRoute => punt MULTICAST_NO_ROUTE,
-        Unclaimed => punt UNCLAIMED,
+        Unclaimed => punt UNCLAIMED else Redirect,
         Options => drop "options are malformed",
         ShortTransport => drop "shorter than its transport header",
         SplitHeader => drop "header is split over segments",
@@ -67,7 +68,7 @@ impl Node for Ip4Local {
         }
         packet.meta.protocol = ip.protocol();
         let payload = ip.total_len().saturating_sub(ip.header_len());
-        match listener(&context.tables.local, packet, Transport::over_ip4(ip.protocol()), payload) {
+        match listener(&context.tables.punt.local4, packet, Transport::over_ip4(ip.protocol()), payload) {
             Ok(Some(reason)) => {
                 packet.meta.reason = reason;
                 Next::Claimed
@@ -80,7 +81,7 @@ impl Node for Ip4Local {
 }
 
 /// Groups that a router listens to without being asked: 224.0.0.0/24 never leaves its link (RFC 5771 §4), 224.0.1.129 to .132 are PTP's.
-fn is_for_routers(group: u32) -> bool {
+pub fn is_for_routers(group: u32) -> bool {
     const PTP: u32 = 0xe000_0181;
     group >> 8 == 0xe0_0000 || (PTP..PTP + 4).contains(&group)
 }
@@ -183,7 +184,7 @@ mod tests {
         let id = router.plan.registry.by_name("local.ssh").expect("built in").id;
         let ping = ip4(6, LAN4, &tcp(1, 2222));
         assert_eq!(outcome(&mut router, packet(&ping)), "Unclaimed");
-        router.tables.local.of(Protocol::Ip).set(6, id);
+        router.tables.punt.local4.of(Protocol::Ip).set(6, id);
         assert_eq!(outcome(&mut router, packet(&ping)), "local.ssh");
         let bgp = ip4(6, LAN4, &tcp(1, 179));
         assert_eq!(
@@ -191,7 +192,7 @@ mod tests {
             "local.bgp",
             "a port is more specific than a protocol"
         );
-        router.tables.local.of(Protocol::Ip).set(6, 0);
+        router.tables.punt.local4.of(Protocol::Ip).set(6, 0);
         assert_eq!(outcome(&mut router, packet(&ping)), "Unclaimed");
     }
 

@@ -155,11 +155,17 @@ fn elsewhere(packet: &Packet, hop: &Hop) -> Next {
     // What everybody on the link has received is answered with no ICMP error (RFC 1812 §4.3.2.7), and resolved for nobody.
     let group = packet.meta.flags.any(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
     match hop {
-        Hop::Local => Next::Local,
-        Hop::Broadcast(interface) if *interface == packet.meta.interface => Next::Local,
-        Hop::Broadcast(_) => Next::DirectedBroadcast,
+        Hop::Broadcast(interface) if *interface != packet.meta.interface => Next::DirectedBroadcast,
         Hop::Unresolved(_) | Hop::Unreachable | Hop::NoRoute if group => Next::GroupFrame,
         Hop::Unresolved(_) if packet.meta.flags.any(Flags::STAYS_ON_LINK) => Next::LinkLocal,
+        hop => plainly(hop),
+    }
+}
+
+/// Where a hop that is not a neighbour leads a packet of which there is nothing else to say.
+pub fn plainly(hop: &Hop) -> Next {
+    match hop {
+        Hop::Local | Hop::Broadcast(_) => Next::Local,
         Hop::Unresolved(_) => Next::Unresolved,
         Hop::Down => Next::Down,
         Hop::Blackhole => Next::Blackhole,

@@ -134,7 +134,7 @@ fn from(packet: &mut Packet, ip: Ip6, hop_by_hop: bool) -> Result<(), Next> {
 
 /// To a group, by its scope (RFC 4291 §2.7, RFC 7346). No other group is routed here, but one who joins it says so by a report that is sent
 /// to it, with hop-by-hop options (RFC 2710 §3).
-fn to_group(group: &[u8; 16], hop_by_hop: bool) -> Next {
+pub fn to_group(group: &[u8; 16], hop_by_hop: bool) -> Next {
     match group[1] & 15 {
         0 => Next::ScopeReserved,
         1 => Next::ScopeInterface,

@@ -7,6 +7,7 @@ use super::{is_for_routers, is_link_local, is_multicast};
 use crate::edges;
 use crate::node::{Context, Node};
 use crate::nodes::local::{BUILT_IN, PIM_REGISTER, Transport, listener};
+use crate::nodes::redirect::Redirect;
 use crate::packet::{Flags, Packet};
 use crate::wire::{Ip6, protocol};
 
@@ -41,7 +42,7 @@ edges! {
         AllNodes => punt ALL_NODES,
         AllRouters => punt ALL_ROUTERS,
         LinkLocal => punt LINK_LOCAL,
-        Unclaimed => punt UNCLAIMED,
+        Unclaimed => punt UNCLAIMED else Redirect,
         NeighborHopLimit => drop "neighbour discovery with a hop limit below 255",
         NeighborCode => drop "neighbour discovery with a code other than 0",
         NeighborSource => drop "router advertisement or redirect from beyond the link",
@@ -120,7 +121,7 @@ fn deliver(context: &Context, packet: &mut Packet, ip: Ip6) -> Next {
     {
         return next;
     }
-    match listener(&context.tables.local, packet, Transport::over_ip6(found.protocol), found.len) {
+    match listener(&context.tables.punt.local6, packet, Transport::over_ip6(found.protocol), found.len) {
         Ok(Some(reason)) => {
             packet.meta.reason = reason;
             Next::Claimed

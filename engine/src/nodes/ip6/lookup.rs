@@ -162,10 +162,18 @@ fn elsewhere(packet: &Packet, hop: &Hop) -> Next {
     // What everybody on the link has received is answered with no ICMPv6 error (RFC 4443 §2.4 e).
     let group = packet.meta.flags.any(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
     match hop {
-        Hop::Local => Next::Local,
-        Hop::Broadcast(_) => Next::Broadcast,
         Hop::Unresolved(egress) => confined(packet, *egress).unwrap_or(Next::Unresolved),
         Hop::Unreachable | Hop::NoRoute if group => Next::GroupFrame,
+        hop => plainly(hop),
+    }
+}
+
+/// Where a hop that is not a neighbour leads a packet of which there is nothing else to say.
+pub fn plainly(hop: &Hop) -> Next {
+    match hop {
+        Hop::Local => Next::Local,
+        Hop::Broadcast(_) => Next::Broadcast,
+        Hop::Unresolved(_) => Next::Unresolved,
         Hop::Down => Next::Down,
         Hop::Blackhole => Next::Blackhole,
         Hop::Unreachable => Next::Unreachable,

@@ -1,15 +1,15 @@
 //! IPv6 (RFC 8200, RFC 4291).
 
 mod hop_by_hop;
-mod input;
-mod local;
-mod lookup;
+pub mod input;
+pub mod local;
+pub mod lookup;
 mod rewrite;
 mod walk;
 
 pub use hop_by_hop::Ip6HopByHop;
 pub use input::Ip6Input;
-pub use local::Ip6Local;
+pub use local::{Ip6Local, UNCLAIMED};
 pub use lookup::Ip6Lookup;
 pub use rewrite::Ip6Rewrite;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::input::RouteAction;
 use crate::class::Class;
 use crate::reason::Action;
-use crate::value::{InterfaceAddress, Mac, Prefix};
+use crate::value::{InterfaceAddress, Mac, Prefix, Rate};
 
 /// What runs there: `version`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,9 +193,18 @@ pub struct ReasonRow {
     /// What happens to the packet.
     pub action: Action,
     /// Packets per second.
-    pub rate: u32,
+    pub rate: Rate,
     /// Packets that may come at once.
     pub burst: u32,
+    /// Packets per second that one source is sure of when the rate runs short.
+    #[serde(default)]
+    pub source_rate: Option<Rate>,
+    /// The same for all sources behind one ingress interface.
+    #[serde(default)]
+    pub interface_rate: Option<Rate>,
+    /// One packet in so many is taken.
+    #[serde(default = "one")]
+    pub sample: u32,
     /// Its source; several are joined by commas.
     #[serde(default)]
     pub node: String,
@@ -207,7 +216,12 @@ pub struct ReasonRow {
     pub counters: ReasonCounters,
 }
 
-/// What became of the packets of one reason: `packets` is the sum of all that follow `bytes`.
+/// Everything is taken where nothing is said of sampling.
+fn one() -> u32 {
+    1
+}
+
+/// What became of the packets of one reason: `packets` is the sum of all that follow `copies`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReasonCounters {
@@ -215,6 +229,8 @@ pub struct ReasonCounters {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Of them, how many were copied and forwarded as well.
+    pub copies: u64,
     /// Nobody had asked for them.
     pub no_sink: u64,
     /// Not among those sampled.

@@ -1,0 +1,171 @@
+//! What does not fit together in what a configuration says of punting.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use punt::control::types::{PassiveSet, Policed};
+use punt::{Class, Rate, Target};
+
+use super::Index;
+use crate::config::Config;
+use crate::config::parse::Places;
+use crate::config::read::{Reader, nearest};
+
+/// Notes all of it in `reader`.
+pub fn check(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
+    let sinks: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    let sinks = Sinks { names: &sinks, are_whole: places.sinks_are_whole };
+    check_sinks(config, places, reader);
+    check_registers(config, index, &sinks, places, reader);
+    check_passives(config, index, &sinks, places, reader);
+    check_classes(config, places, reader);
+    check_policers(config, &sinks, places, reader);
+}
+
+/// The sinks of the file.
+struct Sinks<'a> {
+    names: &'a [&'a str],
+    are_whole: bool,
+}
+
+impl Sinks<'_> {
+    /// The sentence about a sink that is not there.
+    fn unknown(&self, name: &str) -> Option<String> {
+        if !self.are_whole || self.names.contains(&name) {
+            return None;
+        }
+        let right = match nearest(name, self.names) {
+            Some(right) => format!("did you mean {right}?"),
+            None => "add a [[sink]] of that name".into(),
+        };
+        Some(format!("there is no sink {name} in this file; {right}"))
+    }
+}
+
+fn check_sinks(config: &Config, places: &Places, reader: &mut Reader) {
+    let mut names = HashSet::new();
+    let mut targets: HashMap<String, &str> = HashMap::new();
+    for (sink, &at) in config.sinks.iter().zip(&places.sinks) {
+        if !names.insert(&sink.name) {
+            reader.wrong(at, "sink.name", format_args!("{} is there twice; name each sink once", sink.name));
+        }
+        // Two sinks may serve one client's socket, but not write one file or own one device.
+        let owned = match &sink.target {
+            Target::Pcapng { file, .. } => {
+                check_file(file, &config.punt.directory, at, reader);
+                Some(format!("pcapng:{file}"))
+            }
+            Target::Shm(_) | Target::Tap(_) => Some(sink.target.to_string()),
+            Target::Unix { .. } | Target::Null => None,
+        };
+        if let Some(other) = owned.and_then(|target| targets.insert(target, &sink.name)) {
+            let fault = format_args!("{} is sink {other}'s; give each another", sink.target);
+            reader.wrong(at, "sink.target", fault);
+        }
+    }
+}
+
+/// A capture stays below the directory that is meant for it.
+fn check_file(file: &str, directory: &str, at: usize, reader: &mut Reader) {
+    let path = Path::new(file);
+    if path.is_absolute() && !path.starts_with(directory) {
+        let fault =
+            format_args!("{file} is not below {directory}; name a file there, or change punt.directory");
+        reader.wrong(at, "sink.target", fault);
+    }
+}
+
+fn check_registers(config: &Config, index: &Index, sinks: &Sinks, places: &Places, reader: &mut Reader) {
+    let mut taken = HashSet::new();
+    for (register, &at) in config.registers.iter().zip(&places.registers) {
+        let (wanted, sink) = (&register.r#match, &register.sink);
+        if let Some(fault) = sinks.unknown(sink) {
+            reader.wrong(at, "register.sink", fault);
+        }
+        if let Some(fault) = register.interface.as_deref().and_then(|name| index.unknown(name)) {
+            reader.wrong(at, "register.interface", fault);
+        }
+        if !taken.insert((wanted, sink, &register.interface, register.source)) {
+            reader.wrong(at, "register", format_args!("{wanted} is there twice for sink {sink}; leave one"));
+        }
+    }
+}
+
+fn check_passives(config: &Config, index: &Index, sinks: &Sinks, places: &Places, reader: &mut Reader) {
+    let mut taken = HashSet::new();
+    for (passive, &at) in config.passives.iter().zip(&places.passives) {
+        let PassiveSet { family, interface, sink, redirect, via, .. } = passive;
+        if let Some(fault) = sink.as_deref().and_then(|name| sinks.unknown(name)) {
+            reader.wrong(at, "passive.sink", fault);
+        }
+        for (key, name) in [("passive.interface", interface), ("passive.redirect", redirect)] {
+            if let Some(fault) = name.as_deref().and_then(|name| index.unknown(name)) {
+                reader.wrong(at, key, fault);
+            }
+        }
+        if let Some((via, owner)) = via.and_then(|via| Some((via, index.owners.get(&via)?))) {
+            let fault = format_args!("{via} is this router's own address on {owner}; name a neighbour's");
+            reader.wrong(at, "passive.via", fault);
+        }
+        if !taken.insert((family, interface)) {
+            let place =
+                interface.as_ref().map_or("all interfaces".into(), |name| format!("interface {name}"));
+            reader.wrong(at, "passive", format_args!("{family} is there twice for {place}; leave one"));
+        }
+    }
+}
+
+/// The classes, with what ships where the file says nothing.
+fn check_classes(config: &Config, places: &Places, reader: &mut Reader) {
+    let mut minima = Class::ALL.map(|class| u64::from(class.minimum()));
+    for (set, &at) in config.classes.iter().zip(&places.classes) {
+        let min = set.min.unwrap_or(set.name.minimum());
+        let cap = set.cap.unwrap_or(set.name.cap().into());
+        minima[set.name as usize] = min.into();
+        if let Rate::PerSecond(cap) = cap
+            && u64::from(min) > cap
+        {
+            let fault = format_args!(
+                "has the minimum {min} above its cap {cap}; set min to at most that, or cap higher"
+            );
+            reader.wrong(at, format_args!("class.{}", set.name), fault);
+        }
+    }
+    let sum: u64 = minima.iter().sum();
+    if let Rate::PerSecond(budget) = config.punt.budget
+        && sum > budget
+    {
+        let at = places.classes.first().copied().unwrap_or(places.punt);
+        let fault = format_args!("is {budget}, and the classes are promised {sum}; set it to at least {sum}");
+        reader.wrong(at, "punt.budget", fault);
+    }
+}
+
+fn check_policers(config: &Config, sinks: &Sinks, places: &Places, reader: &mut Reader) {
+    let mut taken = HashSet::new();
+    for (policer, &at) in config.policers.iter().zip(&places.policers) {
+        let what = &policer.what;
+        if !taken.insert(what) {
+            reader.wrong(at, "policer.what", format_args!("{what} is there twice; leave one"));
+        }
+        let fault = match what {
+            Policed::Reason(_) => None,
+            Policed::Sink(name) => sinks.unknown(name),
+            Policed::Registration(number) => {
+                let registers = config.registers.len();
+                let there = (1..=registers).contains(&(*number as usize));
+                (!there).then(|| {
+                    format!("{what} is the {number}. [[register]] of this file, which has {registers}; count from 1")
+                })
+            }
+            Policed::Passive { family, interface } => {
+                let there =
+                    config.passives.iter().any(|it| it.family == *family && it.interface == *interface);
+                (!there).then(|| format!("there is no such [[passive]] as {what} in this file; add it"))
+            }
+        };
+        if let Some(fault) = fault {
+            reader.wrong(at, "policer.what", fault);
+        }
+    }
+}

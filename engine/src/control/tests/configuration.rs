@@ -1,0 +1,96 @@
+//! Configurations that are checked, applied, and read again.
+
+use serde_json::json;
+
+use super::{call, router, saved};
+use crate::control::testing::{eal, small};
+use crate::control::{Control, Service};
+
+#[test]
+fn a_configuration_that_only_a_start_can_follow_says_so() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let text = saved(&mut control).1.replace("routes4 = 1000", "routes4 = 2000000");
+    let notes = |control: &mut Control, method| {
+        call(control, method, json!({ "text": text })).unwrap()["notes"].clone()
+    };
+    let checked = notes(&mut control, "config.check");
+    assert_eq!(
+        checked[0],
+        "[tables] is read at start only: restart the engine to make its tables that large"
+    );
+    assert!(checked[1].as_str().unwrap().contains("MiB of DPDK memory"), "{checked}");
+    let applied = notes(&mut control, "config.apply");
+    assert_eq!(applied, json!(["nothing changed", checked[0]]));
+}
+
+#[test]
+fn a_configuration_is_checked_against_the_engine_and_changes_nothing() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let before = control.model.config(&[]);
+    let ports = "[interface.lan]\nport = \"net_ring_lan\"\n[interface.wan]\nport = \"net_ring_wan\"\n";
+    let sub = "[interface.\"lan.5\"]\naddresses = [\"10.0.5.1/24\"]\n[[neighbor]]\naddress = \"10.0.5.2\"\nmac = \"02:00:00:00:00:05\"\ninterface = \"lan.5\"\n";
+    let route = |n: u32| format!("[[route]]\nprefix = \"20.0.{n}.0/25\"\nvia = \"10.0.5.2\"\n");
+    let many: String = (0..130).map(route).collect();
+    let mut check = |text: &str| {
+        let answer = call(&mut control, "config.check", json!({"text": text, "name": "f"}));
+        assert_eq!(control.model.config(&[]), before);
+        answer.map(|report| report["notes"].clone()).map_err(|error| error.message)
+    };
+    for (text, fault) in [
+        (
+            "[interface.dmz]".into(),
+            "interface dmz: there is no port dmz; there are net_ring_lan, net_ring_wan",
+        ),
+        (
+            "[interface.inside]\nport = \"net_ring_lan\"\n".into(),
+            "port net_ring_lan is interface lan since the engine started; restart it to call it inside",
+        ),
+        (
+            // An operator's, which the file does not know.
+            format!(
+                "{ports}[[neighbor]]\naddress = \"10.0.0.1\"\nmac = \"02:00:00:00:00:05\"\ninterface = \"lan\"\n"
+            ),
+            "10.0.0.1 is this router's own address on lan; name the neighbour's",
+        ),
+        (
+            format!("{ports}{sub}{many}[tables]\nroutes4 = 1000000\ngroups4 = 9000\n"),
+            "tables.groups4 is 128 and 133 would be needed: set it to at least 133, and restart the engine",
+        ),
+    ] {
+        assert_eq!(check(&text), Err(fault.to_owned()), "{text}");
+    }
+    let sizes = crate::config::write::head(&["--no-huge".into()], &small());
+    let text = format!("{ports}{sub}{}{sizes}", route(1));
+    assert_eq!(check(&text), Ok(json!(["applied, it makes 4 changes"])));
+    assert_eq!(check(&text), Ok(json!(["applied, it makes 4 changes"])), "nothing of it is left");
+    assert_eq!(check(&format!("{ports}{sizes}")), Ok(json!(["applied, it changes nothing"])));
+    call(&mut control, "config.apply", json!({ "text": text })).unwrap();
+    assert_eq!(
+        call(&mut control, "config.check", json!({ "text": text })).unwrap()["notes"],
+        json!(["applied, it changes nothing"])
+    );
+}
+
+#[test]
+fn a_file_that_is_read_again_is_applied_or_changes_nothing() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("router.toml");
+    let before = control.model.config(&[]);
+    control.reload(&file);
+    std::fs::write(&file, "[interface.lan]\nmtu = 3\n").unwrap();
+    control.reload(&file);
+    assert_eq!(control.model.config(&[]), before);
+    std::fs::write(&file, "[interface.lan]\nport = \"net_ring_lan\"\nmtu = 1300\n").unwrap();
+    control.reload(&file);
+    let after = control.model.config(&[]);
+    assert_eq!(
+        (after.interfaces[0].mtu, after.interfaces[1].mtu),
+        (Some(1300), Some(1400)),
+        "an operator set the other"
+    );
+    assert_eq!(after.routes, before.routes, "an operator made them");
+}

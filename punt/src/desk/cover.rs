@@ -1,0 +1,131 @@
+//! What a reason's packets can be, and what a registration can see of them.
+
+use crate::claims::Protocol;
+use crate::interest::{Interest, meet};
+use crate::matching::{self, Family, Match};
+
+/// Where in the graph packets of a reason are found, and so which matches can see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Addressed to us by IP, and somebody's: matches by port, type and protocol see them.
+    Local,
+    /// Addressed to us by IP, and nobody's.
+    Nobodys,
+    /// Frames that nobody routes: matches by ethertype, LLC and MAC see them.
+    Link,
+    /// Such frames, and nobody's.
+    NobodysLink,
+    /// Either: addressed to us by IP, or frames that nobody routes.
+    Both,
+    /// Anything else: only matches by reason see them.
+    Elsewhere,
+}
+
+impl Place {
+    /// Whether packets from here can be seen by `matching`, if it is not one by reason. Nobody's are seen only by those with a source or an
+    /// interface, for all others have claims.
+    pub fn shows(self, matching: &Match, scoped: bool) -> bool {
+        let link = matches!(matching, Match::Ethertype(_) | Match::Llc(_) | Match::Mac(_));
+        match self {
+            Place::Local => matching.is_local(),
+            Place::Nobodys => matching.is_local() && scoped,
+            Place::Link => link,
+            Place::NobodysLink => link && scoped,
+            Place::Both => matching.is_local() || link,
+            Place::Elsewhere => false,
+        }
+    }
+}
+
+/// A cell of the claims: the family's row, and the key in it.
+pub type Cell = (Family, Protocol, u16);
+
+/// The cells that a match claims.
+pub fn cells(matching: &Match) -> Vec<Cell> {
+    let families = match matching.family() {
+        Some(family) => vec![family],
+        None => vec![Family::Ip4, Family::Ip6],
+    };
+    let each = |protocol: Protocol, keys: &mut dyn Iterator<Item = u16>| -> Vec<Cell> {
+        keys.flat_map(|key| families.iter().map(move |family| (*family, protocol, key))).collect()
+    };
+    match matching {
+        Match::Udp { ports, .. } => each(Protocol::Udp, &mut ports.clone()),
+        Match::Tcp { ports, any, .. } => {
+            let mut cells = each(Protocol::Tcp, &mut ports.clone());
+            if *any {
+                cells.extend(each(Protocol::TcpSource, &mut ports.clone()));
+            }
+            cells
+        }
+        Match::Icmp4 { kind } | Match::Icmp6 { kind } => {
+            each(Protocol::Icmp, &mut std::iter::once(*kind as u16))
+        }
+        Match::Protocol(protocol) => each(Protocol::Ip, &mut std::iter::once(*protocol as u16)),
+        Match::Ethertype(_) | Match::Llc(_) | Match::Mac(_) | Match::Reason(_) => Vec::new(),
+    }
+}
+
+/// Whether `matching` matches a cell's packets.
+pub fn claims(matching: &Match, (family, protocol, key): Cell) -> bool {
+    let families = matching.family().is_none_or(|only| only == family);
+    families
+        && match (matching, protocol) {
+            (Match::Udp { ports, .. }, Protocol::Udp) | (Match::Tcp { ports, .. }, Protocol::Tcp) => {
+                ports.contains(&key)
+            }
+            (Match::Tcp { ports, any, .. }, Protocol::TcpSource) => *any && ports.contains(&key),
+            (Match::Icmp4 { kind } | Match::Icmp6 { kind }, Protocol::Icmp) => *kind as u16 == key,
+            (Match::Protocol(number), Protocol::Ip) => *number as u16 == key,
+            _ => false,
+        }
+}
+
+/// Whether every packet that `inner` matches is matched by `outer`.
+pub fn contains(outer: &Match, inner: &Match) -> bool {
+    let families = match (outer.family(), inner.family()) {
+        (None, _) => true,
+        (outer, inner) => outer == inner,
+    };
+    families
+        && match (outer, inner) {
+            (Match::Udp { ports, .. }, Match::Udp { ports: others, .. }) => within(others, ports),
+            (Match::Tcp { ports, any, .. }, Match::Tcp { ports: others, any: other, .. }) => {
+                within(others, ports) && (*any || !*other)
+            }
+            (Match::Protocol(17), Match::Udp { .. })
+            | (Match::Protocol(6), Match::Tcp { .. })
+            | (Match::Protocol(1), Match::Icmp4 { .. })
+            | (Match::Protocol(58), Match::Icmp6 { .. }) => true,
+            (Match::Reason(_), _) | (_, Match::Reason(_)) => false,
+            (outer, inner) => outer == inner,
+        }
+}
+
+fn within(inner: &std::ops::RangeInclusive<u16>, outer: &std::ops::RangeInclusive<u16>) -> bool {
+    outer.start() <= inner.start() && inner.end() <= outer.end()
+}
+
+/// How a registration sees the packets of a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Not at all.
+    None,
+    /// Those that its interest covers.
+    Some,
+    /// Every one.
+    All,
+}
+
+/// How `interest` sees packets of a reason called `name` that are found at `place` and that are all `within` those matches.
+pub fn sight(interest: &Interest, name: &str, place: Place, within: &[Match]) -> Sight {
+    let scoped = interest.is_scoped();
+    let all = match &interest.matching {
+        Match::Reason(pattern) if matching::covers(pattern, name) => true,
+        Match::Reason(_) => return Sight::None,
+        seen if !place.shows(seen, scoped) => return Sight::None,
+        seen if !within.is_empty() && !within.iter().any(|part| meet(seen, part)) => return Sight::None,
+        seen => !within.is_empty() && within.iter().all(|part| contains(seen, part)),
+    };
+    if all && !scoped { Sight::All } else { Sight::Some }
+}

@@ -1,0 +1,298 @@
+//! From what is set to what workers look at: entries, claims, lanes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::cover::{self, Cell, Place, Sight};
+use super::passives::Towards;
+use super::reasons::Reason;
+use super::registrations::Registration;
+use super::{Desk, Refused, Touched};
+use crate::claims::{LinkClaims, Protocol};
+use crate::class::Class;
+use crate::control::types::passive::PassiveFamily;
+use crate::dispatch::{Candidate, Delivery, Entry, Lanes, Only, Passive, PassiveTo, Passives, Scopes};
+use crate::lane::Lane;
+use crate::matching::{self, Match};
+use crate::policer::{Policer, Verdict};
+use crate::reason::Action;
+
+/// Bytes that a packet and its header take in a ring, more or less.
+const RECORD: u64 = 256;
+/// What a ring may have, in bytes.
+const RING: std::ops::RangeInclusive<u64> = 256 << 10..=2 << 20;
+
+impl Desk {
+    /// What workers are to do with packets of the reason at `index`.
+    pub(super) fn entry(&self, index: u32) -> Option<Entry> {
+        let reason = self.by_index(index)?;
+        let deliveries: Box<[Delivery]> =
+            self.wanted(reason).into_iter().map(|(_, delivery)| delivery).collect();
+        let looks =
+            deliveries.iter().any(|it| it.candidates.iter().any(|candidate| candidate.only.is_some()));
+        Some(Entry {
+            id: reason.id,
+            class: reason.class,
+            copy: reason.shipped.can_copy && reason.action() == Action::Copy,
+            drop: reason.action == Some(Action::Drop),
+            sample: reason.sample,
+            policer: reason.policer.clone(),
+            counts: reason.counts.clone(),
+            budget: self.budget.clone(),
+            scopes: self.scopes(reason),
+            passive: self.passives_of(reason),
+            deliveries,
+            looks,
+        })
+    }
+
+    /// A delivery for each sink that may want packets of a reason, by the sink's slot.
+    fn wanted(&self, reason: &Reason) -> BTreeMap<usize, Delivery> {
+        let mut registrations: Vec<(&Registration, Option<Only>)> = self
+            .state
+            .registrations
+            .values()
+            .filter(|registration| !registration.suspended)
+            .filter_map(|registration| Some((registration, self.covers(registration, reason)?)))
+            .collect();
+        registrations.sort_by_key(|(registration, _)| {
+            (std::cmp::Reverse(registration.interest.specificity()), registration.id)
+        });
+        let mut candidates: BTreeMap<&str, Vec<Candidate>> = BTreeMap::new();
+        for (registration, only) in registrations {
+            let of_sink = candidates.entry(&registration.wanted.sink).or_default();
+            // Whoever stands behind one that covers everything is never asked.
+            if of_sink.last().is_none_or(|before| before.only.is_some()) {
+                of_sink.push(Candidate {
+                    registration: registration.books.clone(),
+                    policer: registration.policer.clone(),
+                    snaplen: registration.wanted.snaplen.unwrap_or(u32::MAX),
+                    only,
+                });
+            }
+        }
+        let delivery = |(sink, candidates): (&str, Vec<Candidate>)| {
+            let sink = self.state.sinks.get(sink)?;
+            let delivery = Delivery {
+                sink: sink.sink.clone(),
+                policer: sink.policer.clone(),
+                lanes: sink.lanes.clone(),
+                candidates: candidates.into(),
+            };
+            Some((sink.sink.slot, delivery))
+        };
+        candidates.into_iter().filter_map(delivery).collect()
+    }
+
+    /// What a registration covers of a reason's packets, if anything.
+    fn covers(&self, registration: &Registration, reason: &Reason) -> Option<Option<Only>> {
+        let interest = &registration.interest;
+        match reason.sight(interest) {
+            Sight::All => Some(None),
+            Sight::Some => Some(Some(Only::Interest(interest.clone()))),
+            Sight::None => {
+                // A reason that a scope makes of several: those of them that the pattern names.
+                let (Match::Reason(pattern), Some(made_by)) = (&interest.matching, &reason.made_by) else {
+                    return None;
+                };
+                let from: Arc<[u32]> = self
+                    .reasons()
+                    .filter(|(_, base)| {
+                        reason.is_scoped()
+                            && !base.is_scoped()
+                            && matching::covers(pattern, base.name())
+                            && base.sight(made_by) != Sight::None
+                    })
+                    .map(|(index, _)| index)
+                    .collect();
+                (!from.is_empty()).then(|| Some(Only::Reasons(from, interest.clone())))
+            }
+        }
+    }
+
+    /// The reasons that registrations with a source or an interface make of packets of `reason`.
+    fn scopes(&self, reason: &Reason) -> Scopes {
+        if reason.is_scoped() {
+            return Scopes::default();
+        }
+        let active = self.state.registrations.values().filter(|it| !it.suspended && it.interest.is_scoped());
+        let wanted: BTreeMap<u32, &Registration> = active.filter_map(|it| Some((it.reason?, it))).collect();
+        let seen = wanted.into_iter().filter(|(_, it)| reason.sight(&it.interest) != Sight::None);
+        Scopes::new(seen.map(|(index, it)| (Only::Interest(it.interest.clone()), index)))
+    }
+
+    /// What is to become of packets of `reason` that nobody claimed.
+    fn passives_of(&self, reason: &Reason) -> Passives {
+        let family = match reason.name() {
+            "ip4.unclaimed" => PassiveFamily::Ip4,
+            "ip6.unclaimed" => PassiveFamily::Ip6,
+            "l2.unclaimed" => PassiveFamily::Other,
+            _ => return Passives::default(),
+        };
+        let mut passives = Passives::default();
+        for entry in self.state.passives.iter().filter(|entry| entry.family == family) {
+            let to = match &entry.to {
+                Towards::Drop => PassiveTo::Drop,
+                Towards::Redirect { way, .. } => PassiveTo::Redirect(*way),
+                Towards::Sink(sink) => {
+                    let Some(sink) = self.state.sinks.get(sink) else { continue };
+                    PassiveTo::Sink(Delivery {
+                        sink: sink.sink.clone(),
+                        policer: sink.policer.clone(),
+                        lanes: sink.lanes.clone(),
+                        candidates: Box::new([Candidate {
+                            registration: entry.books.clone(),
+                            policer: self.unlimited(),
+                            snaplen: u32::MAX,
+                            only: None,
+                        }]),
+                    })
+                }
+            };
+            let passive =
+                Arc::new(Passive { policer: entry.policer.clone(), registration: entry.books.clone(), to });
+            match &entry.interface {
+                None => passives.all = Some(passive),
+                Some((index, _)) => {
+                    passives.interfaces.insert(*index, passive);
+                }
+            }
+        }
+        passives
+    }
+
+    pub(super) fn unlimited(&self) -> Arc<Policer> {
+        let limit = super::registrations::limit_or_none(None);
+        Arc::new(Policer::packets(limit, self.clock.hz(), (self.now)()))
+    }
+
+    /// Sets the claims of all cells that changes have touched.
+    pub(super) fn set_claims(&mut self, touched: &Touched) {
+        let made: Vec<(u32, &Arc<Reason>)> = self.claimants().collect();
+        for cell in &touched.cells {
+            let (family, protocol, key) = *cell;
+            let claim = self.claim(*cell, &made);
+            self.tables.local(family).of(protocol).set(key, claim.unwrap_or(0));
+        }
+        if touched.link {
+            let mut link = LinkClaims::default();
+            for (index, reason) in &made {
+                match reason.made_by.as_ref().map(|made_by| &made_by.matching) {
+                    Some(Match::Mac(mac)) => link.macs.push((*mac, *index)),
+                    Some(Match::Ethertype(ethertype)) => link.ethertypes.push((*ethertype, *index)),
+                    Some(Match::Llc(llc)) => link.llcs.push((*llc, *index)),
+                    _ => {}
+                }
+            }
+            let link = (link != LinkClaims::default()).then_some(link);
+            self.tables.link.replace(link, &mut self.retired);
+        }
+    }
+
+    /// Reasons that registrations without a source or an interface made, and that somebody wants now.
+    fn claimants(&self) -> impl Iterator<Item = (u32, &Arc<Reason>)> {
+        let wanted: std::collections::HashSet<u32> = self
+            .state
+            .registrations
+            .values()
+            .filter(|registration| !registration.suspended)
+            .filter_map(|registration| registration.reason)
+            .collect();
+        self.reasons().filter(move |(index, reason)| {
+            reason.made_by.is_some() && !reason.is_scoped() && wanted.contains(index)
+        })
+    }
+
+    /// Whose a cell is: the built-in's, else that of the most specific claim.
+    fn claim(&self, cell: Cell, made: &[(u32, &Arc<Reason>)]) -> Option<u32> {
+        let built_in = self
+            .reasons()
+            .take_while(|(_, reason)| reason.made_by.is_none())
+            .find(|(_, reason)| reason.shipped.cells.contains(&cell));
+        if let Some((index, _)) = built_in {
+            return Some(index);
+        }
+        made.iter()
+            .filter_map(|(index, reason)| Some((index, reason.made_by.as_ref()?)))
+            .filter(|(_, made_by)| cover::claims(&made_by.matching, cell))
+            .max_by_key(|(index, made_by)| (made_by.specificity(), std::cmp::Reverse(**index)))
+            .map(|(index, _)| *index)
+    }
+
+    /// Makes the lanes that packets of the reason at `index` need.
+    pub(super) fn make_lanes(&mut self, index: u32) -> Result<(), Refused> {
+        let Some(reason) = self.by_index(index).cloned() else { return Ok(()) };
+        let mut sinks: Vec<(String, Vec<Arc<Policer>>)> = Vec::new();
+        for registration in self.state.registrations.values() {
+            if self.covers(registration, &reason).is_some() {
+                sinks.push((registration.wanted.sink.clone(), vec![registration.policer.clone()]));
+            }
+        }
+        if matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink) {
+            for entry in &self.state.passives {
+                if let Towards::Sink(sink) = &entry.to {
+                    sinks.push((sink.clone(), entry.policer.iter().cloned().collect()));
+                }
+            }
+        }
+        for (sink, mut policers) in sinks {
+            policers.push(reason.policer.clone());
+            policers.extend(self.state.sinks.get(&sink).map(|sink| sink.policer.clone()));
+            let demoted = policers.iter().map(|policer| policer.config()).flat_map(|it| [it.yellow, it.red]);
+            let mut classes: Vec<Class> = demoted
+                .filter_map(|verdict| if let Verdict::Demote(class) = verdict { Some(class) } else { None })
+                .collect();
+            classes.push(reason.class);
+            for class in classes {
+                self.make_lane(&sink, class, reason.policer.limit().burst)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the lanes of all reasons that changes have touched.
+    pub(super) fn make_all_lanes(&mut self) -> Result<(), Refused> {
+        let touched: Vec<u32> = self.touched.reasons.iter().copied().collect();
+        touched.into_iter().try_for_each(|index| self.make_lanes(index))
+    }
+
+    /// Makes a lane to `sink` for each worker, if there is none of that class.
+    fn make_lane(&mut self, sink: &str, class: Class, burst: u64) -> Result<(), Refused> {
+        let used: usize = self.state.sinks.values().map(|sink| sink.memory()).sum();
+        let Some(entry) = self.state.sinks.get_mut(sink) else { return Ok(()) };
+        if !entry.lanes[class as usize].is_empty() {
+            return Ok(());
+        }
+        let bytes =
+            burst.saturating_mul(RECORD).clamp(*RING.start(), *RING.end()).next_power_of_two() as usize;
+        let needed = bytes * self.workers;
+        if used + needed > self.memory {
+            return Err(Refused(format!(
+                "the rings of sink {sink} for class {class} take {} KiB, and of [punt] memory, {} KiB, {} are used; allow more",
+                needed >> 10,
+                self.memory >> 10,
+                used >> 10
+            )));
+        }
+        let made: Box<[Arc<Lane>]> =
+            (0..self.workers).map(|worker| Arc::new(Lane::new(worker as u16, class, bytes))).collect();
+        made.iter().for_each(|lane| entry.sink.add(lane.clone()));
+        let mut lanes: Lanes = (*entry.lanes).clone();
+        lanes[class as usize] = made;
+        entry.lanes = Arc::new(lanes);
+        Ok(())
+    }
+}
+
+/// The cells of a static reason, from its keys.
+pub fn cells_of(
+    keys: impl IntoIterator<Item = (Option<crate::matching::Family>, Protocol, u16)>,
+) -> Vec<Cell> {
+    use crate::matching::Family::{Ip4, Ip6};
+    keys.into_iter()
+        .flat_map(|(family, protocol, key)| {
+            let families = family.map_or(vec![Ip4, Ip6], |family| vec![family]);
+            families.into_iter().map(move |family| (family, protocol, key))
+        })
+        .collect()
+}

@@ -1,0 +1,261 @@
+//! The desk: where the control plane asks for packets. What is set of reasons, sinks, registrations and the passive punt, and how that gets
+//! to the workers.
+//!
+//! A change is checked and done to what is set first, and noted; [`Desk::commit`] then replaces the entries of the reasons that it touched,
+//! once for all changes that came together, and waits one grace period. Nothing here is on a worker's way.
+
+mod cover;
+mod entries;
+mod passives;
+mod reasons;
+mod registrations;
+mod show;
+mod sinks;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::claims::{Claims, LinkClaims};
+use crate::clock::Clock;
+use crate::dispatch::Table;
+use crate::matching::Family;
+use crate::policer::Budget;
+use crate::quiescent::{Domain, Guard, Retired, Slot};
+use crate::sink::Dirty;
+
+pub use cover::{Cell, Place};
+pub use entries::cells_of;
+pub use passives::Towards;
+pub use reasons::Static;
+pub use registrations::Wanted;
+pub use show::ReasonFacts;
+pub use sinks::{Means, Open};
+
+use passives::PassiveEntry;
+use reasons::Reason;
+use registrations::Registration;
+use sinks::SinkEntry;
+
+/// Reasons that registrations can make at once.
+pub const RUN_TIME_REASONS: usize = 4096;
+/// Registrations that there can be at once.
+pub const MAX_REGISTRATIONS: usize = 8192;
+/// What all rings together may take, if nothing else is said: 256 MiB.
+pub const MEMORY: usize = 256 << 20;
+
+/// What workers look at when a packet leaves the graph.
+pub struct Tables {
+    /// What is set for each reason, by index.
+    pub reasons: Table,
+    /// Who wants IPv4 packets that are addressed to us.
+    pub local4: Claims,
+    /// Who wants IPv6 packets that are addressed to us.
+    pub local6: Claims,
+    /// Who wants frames that nobody routes.
+    pub link: Slot<LinkClaims>,
+}
+
+impl Tables {
+    /// Tables for so many static reasons and all that registrations can make.
+    pub fn new(statics: usize) -> Tables {
+        Tables {
+            reasons: Table::new(statics + RUN_TIME_REASONS),
+            local4: Claims::default(),
+            local6: Claims::default(),
+            link: Slot::default(),
+        }
+    }
+
+    /// Who wants packets of that family that are addressed to us.
+    #[inline(always)]
+    pub fn local(&self, family: Family) -> &Claims {
+        match family {
+            Family::Ip4 => &self.local4,
+            Family::Ip6 => &self.local6,
+        }
+    }
+
+    /// Who wants frames that nobody routes.
+    #[inline(always)]
+    pub fn link<'a>(&'a self, guard: &'a Guard<'_>) -> Option<&'a LinkClaims> {
+        self.link.get(guard)
+    }
+}
+
+/// The desk is asked for something it will not do: one sentence that says what was wrong, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+impl From<String> for Refused {
+    fn from(message: String) -> Refused {
+        Refused(message)
+    }
+}
+
+/// What a desk is made of.
+pub struct Setup {
+    /// Empty tables.
+    pub tables: Arc<Tables>,
+    /// The domain of their readers.
+    pub domain: Arc<Domain>,
+    /// How many workers there are.
+    pub workers: usize,
+    /// What time it is, in ticks.
+    pub now: fn() -> u64,
+    /// What ticks are.
+    pub clock: Arc<Clock>,
+    /// The workers' dirty words.
+    pub dirty: Vec<Arc<Dirty>>,
+    /// How sinks get what they need of the machine.
+    pub means: Box<dyn Means>,
+    /// What all rings together may take, in bytes.
+    pub memory: usize,
+}
+
+/// What is set, and the tables in which it is.
+pub struct Desk {
+    tables: Arc<Tables>,
+    domain: Arc<Domain>,
+    retired: Vec<Retired>,
+    workers: usize,
+    now: fn() -> u64,
+    clock: Arc<Clock>,
+    dirty: Vec<Arc<Dirty>>,
+    means: Box<dyn Means>,
+    budget: Arc<Budget>,
+    memory: usize,
+    state: State,
+    /// Ids given so far; none is ever given twice.
+    ids: Ids,
+    touched: Touched,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    /// By index, from 1; `None` is free.
+    reasons: Vec<Option<Arc<Reason>>>,
+    sinks: BTreeMap<String, SinkEntry>,
+    registrations: BTreeMap<u32, Registration>,
+    passives: Vec<PassiveEntry>,
+}
+
+#[derive(Default)]
+struct Ids {
+    reason: u32,
+    registration: u32,
+}
+
+/// What changes since the last commit have touched.
+#[derive(Default)]
+struct Touched {
+    /// Reasons whose entries are to be made again.
+    reasons: BTreeSet<u32>,
+    /// Cells whose claim may be another.
+    cells: BTreeSet<Cell>,
+    link: bool,
+    /// Reasons to be freed after a grace period.
+    freed: Vec<u32>,
+}
+
+impl Desk {
+    /// A desk at which nobody has asked for anything yet.
+    pub fn new(setup: Setup, statics: Vec<Static>) -> Desk {
+        let Setup { tables, domain, workers, now, clock, dirty, means, memory } = setup;
+        let budget = Arc::new(Budget::new(clock.hz(), now()));
+        let mut desk = Desk {
+            tables,
+            domain,
+            retired: Vec::new(),
+            workers,
+            now,
+            clock,
+            dirty,
+            means,
+            budget,
+            memory,
+            state: State { reasons: vec![None], ..State::default() },
+            ids: Ids::default(),
+            touched: Touched::default(),
+        };
+        for reason in statics {
+            desk.add_static(reason);
+        }
+        desk.commit();
+        desk
+    }
+
+    /// The tables that workers look at.
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
+    /// The budget of all classes.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Lets the workers see all that has changed since the last time. Waits for one grace period if anything has.
+    pub fn commit(&mut self) {
+        let touched = std::mem::take(&mut self.touched);
+        for &index in &touched.reasons {
+            let entry = self.entry(index);
+            if let (Some(slot), Some(entry)) = (self.tables.reasons.slot(index), entry) {
+                slot.replace(Some(entry), &mut self.retired);
+            }
+        }
+        self.set_claims(&touched);
+        self.domain.reclaim(&mut self.retired);
+        if touched.freed.is_empty() {
+            return;
+        }
+        // No claim leads to them any more, and every worker has passed since.
+        for &index in &touched.freed {
+            if let Some(slot) = self.tables.reasons.slot(index) {
+                slot.replace(None, &mut self.retired);
+            }
+        }
+        self.domain.reclaim(&mut self.retired);
+    }
+
+    /// Does all that `changes` does, or nothing.
+    ///
+    /// # Errors
+    /// What it returns, after putting everything back.
+    pub fn together<T>(
+        &mut self,
+        changes: impl FnOnce(&mut Desk) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let before = self.state.clone();
+        match changes(self) {
+            Ok(done) => {
+                self.commit();
+                self.close_sinks(before);
+                Ok(done)
+            }
+            Err(refused) => {
+                // What was made since has touched entries, which are made again from what was before.
+                let after = std::mem::replace(&mut self.state, before);
+                self.commit();
+                self.close_sinks(after);
+                Err(refused)
+            }
+        }
+    }
+
+    /// What is to be done now and then, at least once a day: nothing that counts ticks may be left alone for long.
+    pub fn refresh(&self) {
+        let now = (self.now)();
+        self.budget.refresh(now);
+        let reasons = self.state.reasons.iter().flatten().map(|reason| &reason.policer);
+        let sinks = self.state.sinks.values().map(|sink| &sink.policer);
+        let registrations = self.state.registrations.values().map(|registration| &registration.policer);
+        reasons.chain(sinks).chain(registrations).for_each(|policer| policer.refresh(now));
+    }
+
+    fn counts(&self) -> Arc<[CachePadded<crate::dispatch::Counts>]> {
+        (0..self.workers).map(|_| CachePadded::default()).collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! The passive punt as it is set: what becomes of packets that nothing claimed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::registrations::limit_of;
+use super::{Desk, Refused};
+use crate::control::types::passive::PassiveFamily;
+use crate::control::types::sink::Life;
+use crate::dispatch::Registered;
+use crate::policer::{Limit, Policer};
+use crate::value::Rate;
+
+/// Where such packets go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Towards {
+    /// To the sink of that name.
+    Sink(String),
+    /// Out of an interface, to a next hop or as they are; by the engine's number of that way.
+    Redirect {
+        /// The interface's name.
+        interface: String,
+        /// The next hop; without it, the packet's destination is on the link.
+        via: Option<IpAddr>,
+        /// The engine's number.
+        way: u32,
+    },
+    /// Nowhere.
+    Drop,
+}
+
+/// What becomes of packets of one family, of one ingress interface or all.
+#[derive(Clone)]
+pub(super) struct PassiveEntry {
+    pub family: PassiveFamily,
+    pub interface: Option<(u32, String)>,
+    pub to: Towards,
+    pub limit: Option<Limit>,
+    pub policer: Option<Arc<Policer>>,
+    pub books: Arc<Registered>,
+    pub life: Life,
+}
+
+impl PassiveEntry {
+    pub fn sink(&self) -> Option<&str> {
+        match &self.to {
+            Towards::Sink(sink) => Some(sink),
+            _ => None,
+        }
+    }
+}
+
+/// Where nothing is set.
+const UNCLAIMED: [(PassiveFamily, &str); 3] = [
+    (PassiveFamily::Ip4, "ip4.unclaimed"),
+    (PassiveFamily::Ip6, "ip6.unclaimed"),
+    (PassiveFamily::Other, "l2.unclaimed"),
+];
+
+impl Desk {
+    /// Says what becomes of packets of a family that nothing claimed, of one ingress interface (index and name) or all others.
+    ///
+    /// # Errors
+    /// If there is no such sink, or no memory for its rings.
+    pub fn set_passive(
+        &mut self,
+        family: PassiveFamily,
+        interface: Option<(u32, String)>,
+        to: Towards,
+        rate: Option<Rate>,
+        burst: Option<u32>,
+        life: Life,
+    ) -> Result<(), Refused> {
+        if let Towards::Sink(sink) = &to
+            && !self.state.sinks.contains_key(sink)
+        {
+            return Err(self.no_sink(sink));
+        }
+        let limit = limit_of(rate, burst);
+        let entry = PassiveEntry {
+            family,
+            interface: interface.clone(),
+            to,
+            limit,
+            policer: limit.map(|limit| Arc::new(Policer::packets(limit, self.clock.hz(), (self.now)()))),
+            books: Registered::new(0, self.workers),
+            life,
+        };
+        let before = self.state.passives.clone();
+        self.take_passive(family, &interface);
+        self.state.passives.push(entry);
+        self.touch_unclaimed(family);
+        self.make_all_lanes().inspect_err(|_| self.state.passives = before)
+    }
+
+    /// Takes back what was set for a family and an interface; what is set for all holds there again.
+    ///
+    /// # Errors
+    /// If nothing is set.
+    pub fn delete_passive(
+        &mut self,
+        family: PassiveFamily,
+        interface: Option<(u32, String)>,
+    ) -> Result<(), Refused> {
+        if self.take_passive(family, &interface) {
+            self.touch_unclaimed(family);
+            return Ok(());
+        }
+        let there = interface.map_or_else(String::new, |(_, name)| format!(" from {name}"));
+        Err(Refused(format!("nothing is set for {family}{there}; puntctl passive list shows what is")))
+    }
+
+    fn take_passive(&mut self, family: PassiveFamily, interface: &Option<(u32, String)>) -> bool {
+        let index = |interface: &Option<(u32, String)>| interface.as_ref().map(|it| it.0);
+        let before = self.state.passives.len();
+        self.state.passives.retain(|it| it.family != family || index(&it.interface) != index(interface));
+        self.state.passives.len() < before
+    }
+
+    fn touch_unclaimed(&mut self, family: PassiveFamily) {
+        let name = UNCLAIMED.iter().find(|(it, _)| *it == family).map_or("", |(_, name)| name);
+        self.touched.reasons.extend(self.named(name));
+    }
+}

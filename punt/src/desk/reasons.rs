@@ -1,0 +1,281 @@
+//! Reasons as they are set: those that nodes declare, and those that registrations make.
+
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use super::cover::{self, Cell, Place, Sight};
+use super::{Desk, RUN_TIME_REASONS, Refused};
+use crate::class::Class;
+use crate::control::types::ReasonSet;
+use crate::dispatch::Counts;
+use crate::interest::Interest;
+use crate::matching::Match;
+use crate::policer::{Config, Limit, Policer};
+use crate::reason::Action;
+use crate::value::Rate;
+
+/// A reason that a node declares, as the desk must know it.
+#[derive(Clone, Debug)]
+pub struct Static {
+    /// Its name; its id and index are its place in the list, from 1.
+    pub name: String,
+    /// Its class.
+    pub class: Class,
+    /// Its limit.
+    pub limit: Limit,
+    /// What happens to its packets.
+    pub action: Action,
+    /// The nodes it comes from.
+    pub node: String,
+    /// What happened, for people.
+    pub text: String,
+    /// Where its packets are found.
+    pub place: Place,
+    /// Matches that together see every packet of it, as far as such matches are known.
+    pub within: Vec<Match>,
+    /// Claims that lead to it and that nobody else can have.
+    pub cells: Vec<Cell>,
+    /// Whether its packets can be copied and go on.
+    pub can_copy: bool,
+}
+
+/// A reason as it is set.
+#[derive(Clone)]
+pub(super) struct Reason {
+    pub id: u32,
+    pub shipped: Static,
+    pub class: Class,
+    /// What the operator set.
+    pub action: Option<Action>,
+    pub sample: Option<u32>,
+    pub source_rate: Option<Rate>,
+    pub interface_rate: Option<Rate>,
+    pub policer: Arc<Policer>,
+    pub counts: Arc<[CachePadded<Counts>]>,
+    /// What was set by name, to be written to a configuration.
+    pub set: Option<ReasonSet>,
+    /// For one that registrations made: what they cover.
+    pub made_by: Option<Interest>,
+}
+
+impl Reason {
+    pub fn name(&self) -> &str {
+        &self.shipped.name
+    }
+
+    /// What happens to its packets now.
+    pub fn action(&self) -> Action {
+        self.action.unwrap_or(self.shipped.action)
+    }
+
+    /// Whether it is made by a registration with a source or an interface.
+    pub fn is_scoped(&self) -> bool {
+        self.made_by.as_ref().is_some_and(Interest::is_scoped)
+    }
+
+    /// How an interest sees its packets.
+    pub fn sight(&self, interest: &Interest) -> Sight {
+        match &self.made_by {
+            Some(made_by) if made_by == interest => Sight::All,
+            Some(made_by) if self.is_scoped() && !matches!(interest.matching, Match::Reason(_)) => {
+                let meets = self.shipped.place.shows(&interest.matching, true) && interest.meets(made_by);
+                if meets { Sight::Some } else { Sight::None }
+            }
+            _ => cover::sight(interest, self.name(), self.shipped.place, &self.shipped.within),
+        }
+    }
+}
+
+/// What a reason has that a registration makes of something without a built-in.
+const DEFAULT_CLASS: Class = Class::Mgmt;
+const DEFAULT_LIMIT: Limit = Limit::new(4000, 1600);
+
+impl Desk {
+    pub(super) fn add_static(&mut self, shipped: Static) {
+        self.ids.reason += 1;
+        let reason = self.reason(self.ids.reason, shipped, None);
+        self.touched.cells.extend(reason.shipped.cells.iter().copied());
+        self.touched.reasons.insert(self.state.reasons.len() as u32);
+        self.state.reasons.push(Some(Arc::new(reason)));
+    }
+
+    fn reason(&self, id: u32, shipped: Static, made_by: Option<Interest>) -> Reason {
+        Reason {
+            id,
+            class: shipped.class,
+            action: None,
+            sample: None,
+            source_rate: None,
+            interface_rate: None,
+            policer: Arc::new(Policer::packets(shipped.limit, self.clock.hz(), (self.now)())),
+            counts: self.counts(),
+            set: None,
+            shipped,
+            made_by,
+        }
+    }
+
+    pub(super) fn by_index(&self, index: u32) -> Option<&Arc<Reason>> {
+        self.state.reasons.get(index as usize)?.as_ref()
+    }
+
+    /// All reasons there are, with their index.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = (u32, &Arc<Reason>)> {
+        (0..).zip(&self.state.reasons).filter_map(|(index, reason)| Some((index, reason.as_ref()?)))
+    }
+
+    /// The index of the reason of that name.
+    pub(super) fn named(&self, name: &str) -> Option<u32> {
+        self.reasons().find(|(_, reason)| reason.name() == name).map(|(index, _)| index)
+    }
+
+    /// The reason that packets of this interest have anyway, if it is one.
+    pub(super) fn built_in(&self, matching: &Match) -> Option<u32> {
+        let statics = || self.reasons().filter(|(_, reason)| reason.made_by.is_none());
+        match matching {
+            Match::Reason(name) => {
+                statics().find(|(_, reason)| reason.name() == *name).map(|(index, _)| index)
+            }
+            Match::Mac(_) => None,
+            Match::Ethertype(_) | Match::Llc(_) => {
+                let mut of_it = statics().filter(|(_, reason)| reason.shipped.within.contains(matching));
+                let first = of_it.next()?.0;
+                of_it.next().is_none().then_some(first)
+            }
+            _ => {
+                let cells = cover::cells(matching);
+                let owner = |cell: &Cell| {
+                    statics().find(|(_, reason)| reason.shipped.cells.contains(cell)).map(|(index, _)| index)
+                };
+                let first = owner(cells.first()?)?;
+                (cells.len() < 64 && cells.iter().all(|cell| owner(cell) == Some(first))).then_some(first)
+            }
+        }
+    }
+
+    /// The index of the reason that a registration with this id and interest has; made, if it has to be.
+    pub(super) fn reason_for(&mut self, id: u32, interest: &Interest) -> Result<Option<u32>, Refused> {
+        let built_in = self.built_in(&interest.matching);
+        if !interest.is_scoped() {
+            if built_in.is_some() || matches!(interest.matching, Match::Reason(_)) {
+                return Ok(built_in);
+            }
+        } else if matches!(&interest.matching, Match::Reason(pattern) if pattern.ends_with('*')) {
+            return Ok(None);
+        }
+        let same = self.reasons().find(|(_, reason)| reason.made_by.as_ref() == Some(interest));
+        if let Some((index, _)) = same {
+            return Ok(Some(index));
+        }
+        let base = built_in.and_then(|index| self.by_index(index)).map(|reason| reason.shipped.clone());
+        let mut name = base.as_ref().map_or_else(|| name_of(&interest.matching), |base| base.name.clone());
+        if interest.is_scoped() {
+            name = format!("{name}@{id}");
+        }
+        let place = match &interest.matching {
+            Match::Reason(_) => base.as_ref().map_or(Place::Elsewhere, |base| base.place),
+            matching if matching.is_local() => Place::Local,
+            _ => Place::Link,
+        };
+        let shipped = Static {
+            text: format!("registered: {}", interest.matching),
+            class: base.as_ref().map_or(DEFAULT_CLASS, |base| base.class),
+            limit: base.as_ref().map_or(DEFAULT_LIMIT, |base| base.limit),
+            action: Action::Trap,
+            node: base.as_ref().map_or_else(
+                || if place == Place::Local { "ip4-local,ip6-local" } else { "l2-dispatch" }.to_owned(),
+                |base| base.node.clone(),
+            ),
+            within: match (&interest.matching, &base) {
+                (Match::Reason(_), Some(base)) => base.within.clone(),
+                (matching, _) => vec![matching.clone()],
+            },
+            cells: Vec::new(),
+            can_copy: base.as_ref().is_some_and(|base| base.can_copy),
+            name,
+            place,
+        };
+        let index = self.free_index()?;
+        self.ids.reason += 1;
+        let mut reason = self.reason(self.ids.reason, shipped, Some(interest.clone()));
+        if let Some(base) = base {
+            reason.action = (base.action == Action::Copy).then_some(Action::Copy);
+        }
+        self.state.reasons[index as usize] = Some(Arc::new(reason));
+        Ok(Some(index))
+    }
+
+    fn free_index(&mut self) -> Result<u32, Refused> {
+        let free = (1..self.state.reasons.len()).find(|&index| {
+            self.state.reasons[index].is_none() && !self.touched.freed.contains(&(index as u32))
+        });
+        if let Some(index) = free {
+            return Ok(index as u32);
+        }
+        if self.state.reasons.len() > self.tables.reasons.capacity() {
+            return Err(Refused(format!(
+                "registrations have made {RUN_TIME_REASONS} reasons, and there can be no more; unregister some"
+            )));
+        }
+        self.state.reasons.push(None);
+        Ok(self.state.reasons.len() as u32 - 1)
+    }
+
+    /// Sets of a reason what `wanted` says.
+    ///
+    /// # Errors
+    /// If there is no such reason, or it cannot be so.
+    pub fn set_reason(&mut self, wanted: &ReasonSet) -> Result<(), Refused> {
+        wanted.check()?;
+        let name = &wanted.name;
+        let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
+        let now = (self.now)();
+        let Some(reason) = self.state.reasons[index as usize].as_mut() else { return Ok(()) };
+        if wanted.action == Some(Action::Copy) && !reason.shipped.can_copy {
+            return Err(Refused(format!(
+                "{name} cannot have action copy, for its packets can go no further; write trap or drop"
+            )));
+        }
+        let reason = Arc::make_mut(reason);
+        reason.class = wanted.class.unwrap_or(reason.class);
+        reason.action = wanted.action.or(reason.action);
+        reason.source_rate = wanted.source_rate.or(reason.source_rate);
+        reason.interface_rate = wanted.interface_rate.or(reason.interface_rate);
+        reason.sample = wanted.sample.map_or(reason.sample, |sample| (sample > 1).then_some(sample));
+        if wanted.rate.is_some() || wanted.burst.is_some() {
+            let Config { rate, burst, .. } = reason.policer.config();
+            let limit =
+                Limit { rate: wanted.rate.unwrap_or(rate), burst: wanted.burst.map_or(burst, u64::from) };
+            reason.policer.set(limit, now);
+        }
+        let set = reason.set.get_or_insert_with(|| ReasonSet { name: name.clone(), ..ReasonSet::default() });
+        set.merge(wanted);
+        self.touched.reasons.insert(index);
+        self.make_lanes(index)
+    }
+
+    /// The error for a name that no reason has.
+    pub(super) fn no_reason(&self, name: &str) -> Refused {
+        let family = name.split('.').next().unwrap_or_default();
+        let alike: Vec<&str> = self
+            .reasons()
+            .map(|(_, reason)| reason.name())
+            .filter(|known| strsim::normalized_damerau_levenshtein(known, name) > 0.7)
+            .take(3)
+            .collect();
+        Refused(match alike.as_slice() {
+            [] => format!(
+                "there is no reason {name}; puntctl reason list shows those of {family} and all others"
+            ),
+            alike => format!("there is no reason {name}; did you mean {}?", alike.join(" or ")),
+        })
+    }
+}
+
+/// What a reason is called that a registration makes of a match.
+fn name_of(matching: &Match) -> String {
+    let text = matching.to_string();
+    let family = if matching.is_local() { "local" } else { "l2" };
+    format!("{family}.{}", text.replacen(':', "-", 1).replace('/', "-"))
+}

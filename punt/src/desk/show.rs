@@ -1,0 +1,234 @@
+//! What is set and what was counted, as lists show it.
+
+use super::Desk;
+use super::passives::Towards;
+use super::reasons::Reason;
+use crate::class::Class;
+use crate::control::types::output::{ReasonCounters, ReasonRow};
+use crate::control::types::passive::{PassiveCounters, PassiveRow};
+use crate::control::types::reason::ClassRow;
+use crate::control::types::registration::{RegistrationCounters, RegistrationRow};
+use crate::control::types::sink::SinkRow;
+use crate::dispatch::{Counts, FATES, Fate};
+use crate::policer::{Config, Limit};
+use crate::value::Rate;
+
+/// What an engine wants to know of a reason beside what lists show.
+pub struct ReasonFacts {
+    /// Its id.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+}
+
+impl Desk {
+    /// All reasons, by id, with what was punted for them.
+    pub fn reason_rows(&self) -> Vec<ReasonRow> {
+        let mut rows: Vec<ReasonRow> = self.reasons().map(|(_, reason)| self.reason_row(reason)).collect();
+        rows.sort_by_key(|row| row.id);
+        rows
+    }
+
+    fn reason_row(&self, reason: &Reason) -> ReasonRow {
+        let Config { rate, burst, .. } = reason.policer.config();
+        ReasonRow {
+            id: reason.id,
+            name: reason.name().to_owned(),
+            class: reason.class,
+            action: reason.action(),
+            rate,
+            burst: burst.min(u32::MAX as u64) as u32,
+            source_rate: reason.source_rate,
+            interface_rate: reason.interface_rate,
+            sample: reason.sample.unwrap_or(1),
+            node: reason.shipped.node.clone(),
+            text: reason.shipped.text.clone(),
+            counters: counters(&reason.counts),
+        }
+    }
+
+    /// All sinks, by name.
+    pub fn sink_rows(&self) -> Vec<SinkRow> {
+        let row = |(name, sink): (&String, &super::sinks::SinkEntry)| SinkRow {
+            name: name.clone(),
+            target: sink.target.clone(),
+            state: sink.open.state(),
+            life: sink.life,
+            rate: sink.limit.map(|limit| limit.rate),
+            burst: burst(sink.limit),
+            inject: sink.open.inject(),
+            counters: sink.counters(),
+        };
+        self.state.sinks.iter().map(row).collect()
+    }
+
+    /// All registrations, by id.
+    pub fn registration_rows(&self) -> Vec<RegistrationRow> {
+        let row = |(id, it): (&u32, &super::registrations::Registration)| {
+            let wanted = &it.wanted;
+            let books = &it.books;
+            RegistrationRow {
+                id: *id,
+                r#match: wanted.matching.clone(),
+                sink: wanted.sink.clone(),
+                life: wanted.life,
+                reason: it.reason.and_then(|index| self.by_index(index)).map_or_else(
+                    || wanted.matching.to_string().trim_start_matches("reason:").to_owned(),
+                    |reason| reason.name().to_owned(),
+                ),
+                rate: wanted.limit.map(|limit| limit.rate),
+                burst: burst(wanted.limit),
+                interface: wanted.interface.as_ref().map(|(_, name)| name.clone()),
+                source: wanted.source,
+                snaplen: wanted.snaplen,
+                exclusive: wanted.exclusive,
+                owner: wanted.owner.clone(),
+                suspended: it.suspended,
+                counters: RegistrationCounters {
+                    delivered: books.settled.delivered.get(),
+                    errors: books.settled.errors.get() + books.sum(|worker| &worker.errors),
+                    ring_full: books.sum(|worker| &worker.ring_full),
+                    refused: books.sum(|worker| &worker.refused),
+                    packets: books.sum(|worker| &worker.packets),
+                },
+            }
+        };
+        self.state.registrations.iter().map(row).collect()
+    }
+
+    /// What is set for packets that nothing claimed.
+    pub fn passive_rows(&self) -> Vec<PassiveRow> {
+        let row = |it: &super::passives::PassiveEntry| {
+            let (mut sink, mut redirect, mut via) = (None, None, None);
+            match &it.to {
+                Towards::Sink(name) => sink = Some(name.clone()),
+                Towards::Redirect { interface, via: next, .. } => {
+                    redirect = Some(interface.clone());
+                    via = *next;
+                }
+                Towards::Drop => {}
+            }
+            let packets = it.books.sum(|worker| &worker.packets);
+            let refused = it.books.sum(|worker| &worker.refused);
+            let misses = it.books.sum(|worker| &worker.errors);
+            PassiveRow {
+                family: it.family,
+                interface: it.interface.as_ref().map(|(_, name)| name.clone()),
+                sink,
+                redirect,
+                via,
+                drop: it.to == Towards::Drop,
+                rate: it.limit.map(|limit| limit.rate),
+                burst: burst(it.limit),
+                life: it.life,
+                counters: PassiveCounters {
+                    packets,
+                    refused,
+                    hits: packets.saturating_sub(refused + misses),
+                    misses,
+                },
+            }
+        };
+        self.state.passives.iter().map(row).collect()
+    }
+
+    /// All classes, the most important first.
+    pub fn class_rows(&self) -> Vec<ClassRow> {
+        let shape = self.budget.shape();
+        let row = |class: Class| {
+            let of_class = self.reasons().filter(|(_, reason)| reason.class == class);
+            let (mut packets, mut refused, mut accepted) = (0, 0, 0);
+            for (_, reason) in of_class {
+                let counters = counters(&reason.counts);
+                packets += counters.packets;
+                refused += counters.refused_class;
+                accepted += counters.accepted;
+            }
+            let (min, cap) = shape.classes[class as usize];
+            ClassRow { name: class, min: min.min(u32::MAX as u64) as u32, cap, packets, refused, accepted }
+        };
+        Class::ALL.into_iter().rev().map(row).collect()
+    }
+
+    /// The name of the reason with this id.
+    pub fn reason_name(&self, id: u32) -> Option<String> {
+        self.reasons().find(|(_, reason)| reason.id == id).map(|(_, reason)| reason.name().to_owned())
+    }
+
+    /// What does not add up in the books of reasons and sinks; a sentence each.
+    pub fn findings(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        for (_, reason) in self.reasons() {
+            for (worker, counts) in reason.counts.iter().enumerate() {
+                // Fates are read first: a packet that comes meanwhile is among the packets only.
+                let fates: u64 = counts.fates.iter().map(|fate| fate.get()).sum();
+                let packets = counts.packets.get();
+                if fates > packets {
+                    findings.push(format!(
+                        "worker {worker}: reason {} counts {packets} packets, and {fates} of them have a fate",
+                        reason.name()
+                    ));
+                }
+            }
+        }
+        for (name, sink) in &self.state.sinks {
+            for lane in sink.lanes() {
+                let offers = &lane.offers;
+                let finished = lane.outcome.delivered.get() + lane.outcome.errors.sum();
+                let written = lane.ring.written();
+                let refused = offers.refused_registration.get() + offers.refused_sink.get();
+                let offered = offers.offered.get();
+                let (worker, class) = (lane.worker, lane.class);
+                if finished > written {
+                    findings.push(format!(
+                        "sink {name}, worker {worker}, class {class}: {finished} records came out, {written} went in"
+                    ));
+                }
+                let known = refused + offers.ring_full.get() + offers.errors.sum() + written;
+                if known.abs_diff(offered) > sink_slack() {
+                    findings.push(format!(
+                        "sink {name}, worker {worker}, class {class}: {offered} packets were offered, and {known} are accounted for"
+                    ));
+                }
+            }
+        }
+        findings
+    }
+}
+
+/// Packets that a worker may offer while its books are read.
+const fn sink_slack() -> u64 {
+    4096
+}
+
+fn burst(limit: Option<Limit>) -> Option<u32> {
+    limit.filter(|limit| limit.rate != Rate::Unlimited).map(|limit| limit.burst.min(u32::MAX as u64) as u32)
+}
+
+/// The books of all workers together.
+fn counters(counts: &[crossbeam_utils::CachePadded<Counts>]) -> ReasonCounters {
+    let mut fates = [0; FATES];
+    let (mut packets, mut bytes, mut copies) = (0, 0, 0);
+    for worker in counts {
+        for (sum, fate) in fates.iter_mut().zip(&worker.fates) {
+            *sum += fate.get();
+        }
+        packets += worker.packets.get();
+        bytes += worker.bytes.get();
+        copies += worker.copies.get();
+    }
+    let fate = |fate: Fate| fates[fate as usize];
+    ReasonCounters {
+        packets,
+        bytes,
+        copies,
+        no_sink: fate(Fate::NoSink),
+        sampled_out: fate(Fate::SampledOut),
+        action_drop: fate(Fate::ActionDrop),
+        refused_source: fate(Fate::RefusedSource),
+        refused_interface: fate(Fate::RefusedInterface),
+        refused_reason: fate(Fate::RefusedReason),
+        refused_class: fate(Fate::RefusedClass),
+        accepted: fate(Fate::Accepted),
+    }
+}

@@ -1,0 +1,190 @@
+//! Sinks as they are set.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::registrations::{limit_of, limit_or_none};
+use super::{Desk, Refused, State};
+use crate::control::types::sink::{Life, SinkAdd, SinkCounters, SinkState};
+use crate::dispatch::Lanes;
+use crate::lane::Lane;
+use crate::policer::{Limit, Policer};
+use crate::sink::{MAX_SINKS, Settled, Sink};
+use crate::target::Target;
+
+/// What a desk needs of the machine: the threads of sinks.
+pub trait Means: Send {
+    /// Starts the thread of a sink.
+    ///
+    /// # Errors
+    /// What could not be opened, and why: one sentence.
+    fn open(&self, sink: Arc<Sink>, target: &Target) -> Result<Arc<dyn Open>, String>;
+
+    /// The books of the registration `id`, for sinks' threads to find; or it is gone.
+    fn settle(&self, id: u32, books: Option<Arc<Settled>>);
+}
+
+/// A sink whose thread runs.
+pub trait Open: Send + Sync {
+    /// How it fares.
+    fn state(&self) -> SinkState;
+    /// Where its client sends what it wants injected.
+    fn inject(&self) -> Option<String>;
+    /// Packets injected, refused, and from somebody else.
+    fn injected(&self) -> [u64; 3];
+    /// Ends the thread, after it has put away what it can in a short time.
+    fn close(&self);
+}
+
+/// A sink as it is set.
+#[derive(Clone)]
+pub(super) struct SinkEntry {
+    pub sink: Arc<Sink>,
+    pub target: Target,
+    pub limit: Option<Limit>,
+    pub policer: Arc<Policer>,
+    pub lanes: Arc<Lanes>,
+    pub life: Life,
+    pub open: Arc<dyn Open>,
+}
+
+impl SinkEntry {
+    pub fn lanes(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        self.lanes.iter().flatten()
+    }
+
+    /// Bytes of its rings.
+    pub fn memory(&self) -> usize {
+        self.lanes().map(|lane| lane.ring.bytes()).sum()
+    }
+
+    /// The books of all its lanes together.
+    pub fn counters(&self) -> SinkCounters {
+        let sum = |what: &dyn Fn(&Lane) -> u64| self.lanes().map(|lane| what(lane)).sum();
+        let mut errors: BTreeMap<String, u64> = BTreeMap::new();
+        for lane in self.lanes() {
+            for (errno, count) in lane.offers.errors.iter().chain(lane.outcome.errors.iter()) {
+                *errors.entry(errno_name(errno)).or_default() += count;
+            }
+        }
+        let [injected, inject_errors, foreign] = self.open.injected();
+        SinkCounters {
+            memory: self.memory() as u64,
+            // What is finished is read before what was offered, so that no record seems to be gone that has only just come.
+            delivered: sum(&|lane| lane.outcome.delivered.get()),
+            delivered_bytes: sum(&|lane| lane.outcome.delivered_bytes.get()),
+            truncated: sum(&|lane| lane.outcome.truncated.get()),
+            errors,
+            backlog: sum(&|lane| lane.backlog()),
+            refused_registration: sum(&|lane| lane.offers.refused_registration.get()),
+            refused_sink: sum(&|lane| lane.offers.refused_sink.get()),
+            ring_full: sum(&|lane| lane.offers.ring_full.get()),
+            offered: sum(&|lane| lane.offers.offered.get()),
+            injected,
+            inject_errors,
+            foreign,
+        }
+    }
+}
+
+/// What an errno is called: `ENOENT`.
+fn errno_name(errno: i32) -> String {
+    match nix::errno::Errno::from_raw(errno) {
+        nix::errno::Errno::UnknownErrno => format!("E{errno}"),
+        known => format!("{known:?}"),
+    }
+}
+
+impl Desk {
+    /// Adds a sink and starts its thread.
+    ///
+    /// # Errors
+    /// If there is one of that name, there are too many, or its target cannot be opened.
+    pub fn add_sink(&mut self, wanted: &SinkAdd) -> Result<(), Refused> {
+        wanted.check()?;
+        let SinkAdd { name, target, rate, burst, life } = wanted;
+        if let Some(there) = self.state.sinks.get(name) {
+            return Err(Refused(format!(
+                "there is a sink {name} already, which goes to {}; delete it first or write another name",
+                there.target
+            )));
+        }
+        let taken = |slot: &usize| self.state.sinks.values().any(|sink| sink.sink.slot == *slot);
+        let slot = (0..MAX_SINKS).find(|slot| !taken(slot)).ok_or_else(|| {
+            Refused(format!("there are {MAX_SINKS} sinks, and there can be no more; delete one first"))
+        })?;
+        if *target != Target::Null
+            && let Some((other, _)) = self.state.sinks.iter().find(|(_, sink)| sink.target == *target)
+        {
+            return Err(Refused(format!("sink {other} goes to {target} already; write another target")));
+        }
+        let sink = Arc::new(Sink::new(name.clone(), slot));
+        let open = self.means.open(sink.clone(), target).map_err(Refused)?;
+        let limit = limit_of(*rate, *burst);
+        let policer = Arc::new(Policer::packets(limit_or_none(limit), self.clock.hz(), (self.now)()));
+        let entry = SinkEntry {
+            sink,
+            target: target.clone(),
+            limit,
+            policer,
+            lanes: Arc::default(),
+            life: *life,
+            open,
+        };
+        self.state.sinks.insert(name.clone(), entry);
+        Ok(())
+    }
+
+    /// Deletes a sink and ends its thread.
+    ///
+    /// # Errors
+    /// If there is none of that name, or something goes there.
+    pub fn delete_sink(&mut self, name: &str) -> Result<(), Refused> {
+        if !self.state.sinks.contains_key(name) {
+            return Err(self.no_sink(name));
+        }
+        if let Some((id, it)) = self.state.registrations.iter().find(|(_, it)| it.wanted.sink == name) {
+            return Err(Refused(format!(
+                "sink {name} has registration {id} ({}); unregister that first",
+                it.wanted.matching
+            )));
+        }
+        if let Some(passive) = self.state.passives.iter().find(|passive| passive.sink() == Some(name)) {
+            return Err(Refused(format!(
+                "the passive punt of {} goes to sink {name}; set that otherwise first",
+                passive.family
+            )));
+        }
+        if let Some(entry) = self.state.sinks.remove(name) {
+            // No entry leads here any more once this is committed.
+            self.commit();
+            entry.open.close();
+        }
+        Ok(())
+    }
+
+    pub(super) fn no_sink(&self, name: &str) -> Refused {
+        let there: Vec<&str> = self.state.sinks.keys().take(16).map(String::as_str).collect();
+        Refused(match there.as_slice() {
+            [] => format!("there is no sink {name}; add it with puntctl sink add"),
+            there => format!("there is no sink {name}; there are {}", there.join(", ")),
+        })
+    }
+
+    /// Ends the threads of sinks that `other` has and that are not set.
+    pub(super) fn close_sinks(&mut self, other: State) {
+        for (name, entry) in other.sinks {
+            let still = self.state.sinks.get(&name).is_some_and(|now| Arc::ptr_eq(&now.sink, &entry.sink));
+            if !still {
+                entry.open.close();
+            }
+        }
+    }
+
+    /// Ends the threads of all sinks: the workers have left.
+    pub fn close(&mut self) {
+        for entry in std::mem::take(&mut self.state.sinks).into_values() {
+            entry.open.close();
+        }
+    }
+}

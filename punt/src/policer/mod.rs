@@ -1,0 +1,222 @@
+//! Policers: who may pass, and how often. Shared by all workers, without locks.
+//!
+//! Every policer is handed `now` in ticks of a monotonic clock that all workers read alike (the TSC, once per
+//! burst); a worker may come with a `now` somewhat older than another's. A packet that is refused costs loads only;
+//! one that passes costs one compare-and-swap; an unlimited policer stores nothing.
+//!
+//! - [`rate`]: rates, bursts and their units as an operator writes them.
+//! - [`config`]: what can be said of a policer.
+//! - [`budget`]: one budget for all classes, with a minimum and a cap for each.
+//!
+//! `docs/decisions/policers.md` says why they are as they are.
+
+pub mod budget;
+pub mod config;
+pub mod rate;
+
+mod bucket;
+mod meter;
+mod scale;
+mod sync;
+
+use std::fmt;
+
+use bucket::Bucket;
+use meter::Meter;
+use sync::{AtomicU64, Ordering};
+
+use crate::class::Class;
+
+pub use budget::{Budget, BudgetError, Shape};
+pub use config::{Colour, Config, ConfigError, Kind, Verdict};
+pub use rate::{Limit, ParseRateError, Rate, Unit};
+
+/// A policer, shared by all workers: exact over all of them, whoever takes when.
+///
+/// Its figures may change in place while workers take ([`set`](Policer::set), [`configure`](Policer::configure)):
+/// every packet is judged by the old terms or by the new ones, and what was earned stays. Only what changes the
+/// shape (single or two buckets, packets or bytes) needs [another policer](Policer::with_config).
+pub struct Policer {
+    inner: Inner,
+    /// What is done with yellow (bits 8–15) and red (bits 0–7) packets.
+    actions: AtomicU64,
+    hz: u64,
+}
+
+enum Inner {
+    Single(Bucket),
+    Coloured(Meter),
+}
+
+impl Policer {
+    /// A single bucket of packets, full at `now`, that drops what it has no token for. `hz` ticks per second.
+    pub fn packets(limit: Limit, hz: u64, now: u64) -> Policer {
+        Policer::new(&Config::packets(limit.rate, limit.burst), hz, now)
+    }
+
+    /// Any policer, its buckets full at `now`. `hz` ticks per second.
+    ///
+    /// What [`Config::check`] objects to is made all the same, as well as it can be.
+    pub fn new(config: &Config, hz: u64, now: u64) -> Policer {
+        let limit = Limit { rate: config.rate, burst: config.burst };
+        let inner = match config.kind {
+            Kind::Single => Inner::Single(Bucket::new(limit, config.unit, hz, now)),
+            _ => Inner::Coloured(Meter::new(config, hz, now)),
+        };
+        Policer { inner, actions: AtomicU64::new(pack(config)), hz }
+    }
+
+    /// Another policer with what this one has earned.
+    ///
+    /// While both are in use, what had been earned may be spent in both, once.
+    pub fn with_config(&self, config: &Config, now: u64) -> Policer {
+        let new = Policer::new(config, self.hz, now);
+        if self.config().unit == config.unit {
+            let (first, second) = match &self.inner {
+                Inner::Single(bucket) => (bucket.tokens(now), u64::MAX),
+                Inner::Coloured(meter) => meter.tokens(now),
+            };
+            match &new.inner {
+                Inner::Single(bucket) => bucket.lower(first, now),
+                Inner::Coloured(meter) => meter.lower(first, second, now),
+            }
+        }
+        new
+    }
+
+    /// What to do with a packet of so many bytes that no policer has coloured before; its tokens are taken.
+    #[inline]
+    pub fn take(&self, now: u64, bytes: u32) -> Verdict {
+        match &self.inner {
+            Inner::Single(bucket) => {
+                if bucket.take(now, bytes) {
+                    return Verdict::Pass;
+                }
+                self.action(Colour::Red)
+            }
+            Inner::Coloured(meter) => self.action(meter.take(now, bytes, Colour::Green)),
+        }
+    }
+
+    /// The colour of a packet that came with one (colour-aware); its tokens are taken.
+    ///
+    /// A single bucket knows green and red, and takes yellow for green.
+    #[inline]
+    pub fn colour(&self, now: u64, bytes: u32, before: Colour) -> Colour {
+        match &self.inner {
+            Inner::Single(_) if before == Colour::Red => Colour::Red,
+            Inner::Single(bucket) if bucket.take(now, bytes) => before,
+            Inner::Single(_) => Colour::Red,
+            Inner::Coloured(meter) => meter.take(now, bytes, before),
+        }
+    }
+
+    /// What is done with packets of that colour.
+    #[inline]
+    pub fn action(&self, colour: Colour) -> Verdict {
+        let actions = self.actions.load(Ordering::Relaxed);
+        match colour {
+            Colour::Green => Verdict::Pass,
+            Colour::Yellow => unpack(actions >> 8),
+            Colour::Red => unpack(actions),
+        }
+    }
+
+    /// Whole packets or bytes that would pass green now; `u64::MAX` when unlimited.
+    #[inline]
+    pub fn tokens(&self, now: u64) -> u64 {
+        match &self.inner {
+            Inner::Single(bucket) => bucket.tokens(now),
+            Inner::Coloured(meter) => meter.tokens(now).0,
+        }
+    }
+
+    /// The committed rate and burst.
+    pub fn limit(&self) -> Limit {
+        match &self.inner {
+            Inner::Single(bucket) => bucket.limit(),
+            Inner::Coloured(meter) => {
+                let config = meter.config();
+                Limit { rate: config.rate, burst: config.burst }
+            }
+        }
+    }
+
+    /// All that was asked for.
+    pub fn config(&self) -> Config {
+        let config = match &self.inner {
+            Inner::Single(bucket) => {
+                let limit = bucket.limit();
+                Config { unit: bucket.unit(), ..Config::packets(limit.rate, limit.burst) }
+            }
+            Inner::Coloured(meter) => meter.config(),
+        };
+        Config { yellow: self.action(Colour::Yellow), red: self.action(Colour::Red), ..config }
+    }
+
+    /// Another committed rate and burst from now on, while workers take; what was earned stays, up to the burst.
+    pub fn set(&self, limit: Limit, now: u64) {
+        match &self.inner {
+            Inner::Single(bucket) => bucket.set(limit, now),
+            Inner::Coloured(meter) => {
+                meter.set(&Config { rate: limit.rate, burst: limit.burst, ..meter.config() }, now);
+            }
+        }
+    }
+
+    /// Any other figures from now on, while workers take; what was earned stays, up to the bursts.
+    ///
+    /// Returns `false`, and changes nothing, when it takes [another policer](Policer::with_config): from a single
+    /// bucket to two or back, or from packets to bytes or back.
+    pub fn configure(&self, config: &Config, now: u64) -> bool {
+        match &self.inner {
+            Inner::Single(bucket) if config.kind == Kind::Single && config.unit == bucket.unit() => {
+                bucket.set(Limit { rate: config.rate, burst: config.burst }, now);
+            }
+            Inner::Coloured(meter) if config.kind != Kind::Single && config.unit == meter.config().unit => {
+                meter.set(config, now);
+            }
+            _ => return false,
+        }
+        self.actions.store(pack(config), Ordering::Relaxed);
+        true
+    }
+
+    /// Drags an idle bucket forward; the control thread calls it daily.
+    pub fn refresh(&self, now: u64) {
+        match &self.inner {
+            Inner::Single(bucket) => bucket.refresh(now),
+            Inner::Coloured(meter) => meter.refresh(now),
+        }
+    }
+}
+
+impl fmt::Debug for Policer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Policer").field(&self.config()).finish()
+    }
+}
+
+const PASS: u8 = 0xff;
+const DROP: u8 = 0xfe;
+
+fn pack(config: &Config) -> u64 {
+    let code = |verdict| match verdict {
+        Verdict::Pass => PASS,
+        Verdict::Drop => DROP,
+        Verdict::Demote(class) => class as u8,
+    };
+    u64::from(code(config.yellow)) << 8 | u64::from(code(config.red))
+}
+
+#[inline]
+fn unpack(code: u64) -> Verdict {
+    match code as u8 {
+        PASS => Verdict::Pass,
+        class if usize::from(class) < Class::ALL.len() => Verdict::Demote(Class::ALL[usize::from(class)]),
+        _ => Verdict::Drop,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use crate::cpu::{CpuSet, affinity};
 use crate::{
     Error, Result,
     error::check,
@@ -23,6 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Eal {
     main_lcore: u32,
+    affinity: CpuSet,
     /// Not Send, not Sync: lcores are launched by the main lcore.
     _main_thread: PhantomData<*const ()>,
 }
@@ -46,6 +48,9 @@ impl Eal {
         if STARTED.swap(true, SeqCst) {
             return Err(Error::ours("rte_eal_init", "DPDK starts once in a process", libc::EALREADY));
         }
+        let affinity = affinity().map_err(|error| {
+            Error::ours("sched_getaffinity", error.to_string(), error.raw_os_error().unwrap_or(libc::EINVAL))
+        })?;
         log_bridge::open()?;
         let mut argv = argv(args)?;
         check("rte_eal_init", args.join(" "), || {
@@ -61,7 +66,12 @@ impl Eal {
         TAG_OFFSET.store(offset as usize, Relaxed);
         UP.store(true, SeqCst);
         // SAFETY: as above.
-        Ok(Eal { main_lcore: unsafe { ffi::dp_main_lcore() }, _main_thread: PhantomData })
+        Ok(Eal { main_lcore: unsafe { ffi::dp_main_lcore() }, affinity, _main_thread: PhantomData })
+    }
+
+    /// The CPUs on which the thread could run that became the main lcore: for those it starts, which are pinned as it is.
+    pub fn affinity(&self) -> CpuSet {
+        self.affinity
     }
 
     /// The lcore that the thread which made this is.

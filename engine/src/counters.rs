@@ -164,13 +164,6 @@ impl Counters {
         self.add(self.layout.interface(index, what), n);
     }
 
-    /// Adds to a counter of packets and one of bytes of an interface; not inlined, that a [`Tally`] may live in registers.
-    #[inline(never)]
-    fn add_both(&self, [of_packets, of_bytes]: [PerInterface; 2], index: u32, packets: u64, bytes: u64) {
-        self.add_interface(index, of_packets, packets);
-        self.add_interface(index, of_bytes, bytes);
-    }
-
     /// Takes back what was added to a counter of an interface.
     pub fn take_interface(&self, index: u32, what: PerInterface, n: u64) {
         self.add(self.layout.interface(index, what), n.wrapping_neg());
@@ -223,56 +216,6 @@ impl Counters {
     /// All counters as they are now, one after the other: while the worker runs they do not balance.
     pub fn live(&self) -> Vec<u64> {
         self.row.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
-    }
-}
-
-/// Packets and bytes of one interface, added to its counters when a packet of another one comes.
-pub struct Tally {
-    counted: [PerInterface; 2],
-    interface: u32,
-    packets: u64,
-    bytes: u64,
-}
-
-impl Tally {
-    /// Counts packets as received.
-    pub fn received() -> Tally {
-        Tally {
-            counted: [PerInterface::RxPackets, PerInterface::RxBytes],
-            interface: 0,
-            packets: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Counts packets as transmitted.
-    pub fn transmitted() -> Tally {
-        Tally {
-            counted: [PerInterface::TxPackets, PerInterface::TxBytes],
-            interface: 0,
-            packets: 0,
-            bytes: 0,
-        }
-    }
-
-    /// One more packet of `interface`. Returns whether that is another interface than before.
-    #[inline(always)]
-    pub fn add(&mut self, counters: &Counters, interface: u32, bytes: u32) -> bool {
-        let another = interface != self.interface;
-        if another {
-            self.flush(counters);
-            self.interface = interface;
-        }
-        self.packets += 1;
-        self.bytes += bytes as u64;
-        another
-    }
-
-    /// Adds what has gathered to the counters.
-    #[inline(always)]
-    pub fn flush(&mut self, counters: &Counters) {
-        counters.add_both(self.counted, self.interface, self.packets, self.bytes);
-        (self.packets, self.bytes) = (0, 0);
     }
 }
 

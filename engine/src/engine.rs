@@ -1,10 +1,15 @@
 //! The engine put together: ports, pools, tables, one worker for each forwarding lcore, and the control plane that drives them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dpdk_sys::{ANY_SOCKET, Eal, Fib4Writer, Fib6Writer, Pool, Port};
+use punt::clock::Clock;
+use punt::desk::{self, Desk};
+use punt::dispatch::Outbox;
+use punt::sink::Dirty;
 
 use crate::args::IdlePolicy;
 use crate::config::{Config, Link};
@@ -15,7 +20,9 @@ use crate::nodes;
 use crate::nodes::transmit::Transmit;
 use crate::ports::{Ready, Spread, spread};
 use crate::quiescent::Domain;
+use crate::reasons;
 use crate::run::{Idle, Input, Worker};
+use crate::sinks::{self, Names, Tools, Workshop};
 use crate::tables::{HOP_NO_ROUTE, Lpm4, Lpm6, Tables};
 
 /// L3 interfaces that there can be beside those that the configuration names.
@@ -49,6 +56,9 @@ pub enum StartError {
         "there is no port to forward between: bind a NIC to a DPDK driver, or make a virtual one with --vdev"
     )]
     NoPorts,
+    /// The system gave no thread.
+    #[error("no thread for sinks: {0}")]
+    Thread(#[from] std::io::Error),
     /// The control plane refused the configuration.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -65,9 +75,17 @@ pub struct Engine {
 impl Engine {
     /// Puts an engine together of every port that the EAL has, and starts the ports.
     ///
+    /// `socket` is the control socket: those of clients that inject stand beside it.
+    ///
     /// # Errors
     /// See [`StartError`]. Ports that were set up stay so; the process is to end.
-    pub fn new(eal: &Eal, config: &Config, burst: u16, idle: IdlePolicy) -> Result<Engine, StartError> {
+    pub fn new(
+        eal: &Eal,
+        config: &Config,
+        burst: u16,
+        idle: IdlePolicy,
+        socket: &Path,
+    ) -> Result<Engine, StartError> {
         let lcores = match eal.worker_lcores() {
             lcores if lcores.is_empty() => vec![eal.main_lcore()],
             lcores => lcores,
@@ -76,11 +94,40 @@ impl Engine {
         let names = interface_names(config, &ports)?;
         let max_interfaces = names.len() + config.interfaces.len() + SPARE_INTERFACES;
         let plan = Plan::new(&nodes::all(Transmit::new(Vec::new(), 1)), max_interfaces)?;
+        let statics = reasons::statics(&plan);
+        let punting = Arc::new(desk::Tables::new(statics.len()));
         // Tables first: packets take what is left.
-        let (tables, fib4, fib6) = tables(config, max_interfaces, &ports, &plan)?;
+        let (tables, fib4, fib6) = tables(config, max_interfaces, &ports, punting.clone())?;
         let pools = pools(eal, config, &lcores, &ports)?;
         let ready = set_up(ports, config, lcores.len(), &pools)?;
         let domain = Domain::new(lcores.len());
+        let clock = Arc::new(Clock::new(dpdk_sys::tsc_hz(), dpdk_sys::tsc()));
+        let dirty: Vec<Arc<Dirty>> = lcores.iter().map(|_| Arc::default()).collect();
+        let known = Arc::new(Names::default());
+        let workshop = Workshop::new(
+            sinks::Setup {
+                dirty: dirty.clone(),
+                affinity: eal.affinity(),
+                tables: tables.clone(),
+                domain: domain.clone(),
+                directory: config.punt.directory.clone().into(),
+                socket: socket.to_owned(),
+            },
+            known.clone(),
+        )?;
+        let desk = Desk::new(
+            desk::Setup {
+                tables: punting,
+                domain: domain.clone(),
+                workers: lcores.len(),
+                now: dpdk_sys::tsc,
+                clock: clock.clone(),
+                means: Box::new(Tools(workshop)),
+                memory: config.punt.memory.0 as usize,
+            },
+            statics,
+        );
+        let epoch = sinks::epoch();
 
         let Spread { shares, ports, ring_capacity } = spread(ready, lcores.len());
         let mut workers = Vec::new();
@@ -90,8 +137,12 @@ impl Engine {
             let counters = Arc::new(Counters::new(plan.layout.clone()));
             let queues = share.inputs.iter().map(Input::name).collect();
             handles.push(WorkerHandle { lcore, queues, counters: counters.clone() });
+            let outbox = Outbox::new(at as u16, epoch, clock.clone(), dirty[at].clone());
+            let pool = pool_for(&pools, eal.socket_of(lcore)).ok_or(StartError::NoPorts)?.clone();
             let worker = Worker::new(
-                Graph::new(stages, &plan, burst as usize),
+                at,
+                Graph::new(stages, &plan, burst as usize, outbox),
+                pool,
                 share.inputs,
                 share.handed,
                 tables.clone(),
@@ -122,6 +173,9 @@ impl Engine {
             pools: pools.into_values().map(idle).collect(),
             max_interfaces: max_interfaces as u32,
             ring_capacity: ring_capacity as u64,
+            desk,
+            names: known,
+            clock,
         };
         let control = Control::new(parts, config)?;
         Ok(Engine { control, workers })
@@ -170,7 +224,7 @@ fn tables(
     config: &Config,
     interfaces: usize,
     ports: &[Port],
-    plan: &Plan,
+    punting: Arc<desk::Tables>,
 ) -> Result<(Arc<Tables>, Fib4Writer, Fib6Writer), StartError> {
     let ports = ports.iter().map(|port| port.id() as usize + 1).max().ok_or(StartError::NoPorts)?;
     let sizes = &config.tables;
@@ -178,8 +232,7 @@ fn tables(
     let (fib4, writer4) = dpdk_sys::fib4("puntd4", size4.routes, size4.groups, HOP_NO_ROUTE, ANY_SOCKET)?;
     let (fib6, writer6) = dpdk_sys::fib6("puntd6", size6.routes, size6.groups, HOP_NO_ROUTE, ANY_SOCKET)?;
     let hops = sizes.hops(interfaces as u32) as usize;
-    let tables = Tables::new(interfaces, ports, hops, Lpm4::Dpdk(fib4), Lpm6::Dpdk(fib6));
-    nodes::local::listen(&tables.local, &plan.registry);
+    let tables = Tables::new(interfaces, ports, hops, Lpm4::Dpdk(fib4), Lpm6::Dpdk(fib6), punting);
     Ok((Arc::new(tables), writer4, writer6))
 }
 

@@ -5,18 +5,15 @@
 //! owner whole; otherwise those that leave the common way are taken out of it first.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::Arc;
 
 use dpdk_sys::Tag;
 use punt::dispatch::{Entry, Fate, Outbox, PassiveTo, Punted};
-use punt::reason::Registry;
 
-use crate::counters::{Counters, Layout};
-use crate::node::{Context, Edge, Stage, To};
+use crate::counters::Counters;
+use crate::node::{Context, Stage, To};
 use crate::nodes::redirect::leads_somewhere;
 use crate::packet::Packet;
+pub use crate::plan::{Miswired, Plan, Stages};
 use crate::punted::Leaving;
 
 /// Times every so many loops: two clock reads for each node would cost 4 cycles a packet.
@@ -41,10 +38,25 @@ struct Slot {
     name: &'static str,
     stage: Box<dyn Stage>,
     frame: Vec<Packet>,
-    targets: Box<[Target]>,
+    /// By the number of the edge in the row.
+    ways: Box<[Way]>,
     /// The first of this node's counters: calls, packets, cycles, timed; its edges follow.
     calls: usize,
     first_edge: usize,
+    joined: Option<Joined>,
+}
+
+/// A way out of a stage.
+struct Way {
+    target: Target,
+    /// The counters of packets that go it: of the edge, and where a joined node's edge it is, of the edge to it and what that was given.
+    counted: Box<[usize]>,
+}
+
+/// The node that a stage takes packets through; its ways are the first and those from `first` on.
+struct Joined {
+    calls: usize,
+    first: u8,
 }
 
 /// Where an edge leads, with names resolved.
@@ -61,128 +73,30 @@ enum Target {
     Gone,
 }
 
-/// What is wrong with a graph, all of it.
-#[derive(Debug, thiserror::Error)]
-#[error("the graph is wired wrongly: {}", .0.join("; "))]
-pub struct Miswired(Vec<String>);
-
-/// The nodes of a graph before it is wired, the first being where packets come in.
-pub type Stages = Vec<Box<dyn Stage>>;
-
-/// What a graph can do, independent of any worker: for statistics, the list of reasons and the drawing.
-#[derive(Clone)]
-pub struct Plan {
-    /// Nodes in the order packets meet them, each with its edges.
-    pub nodes: Vec<(&'static str, &'static [Edge])>,
-    /// Every reason that a node can punt for.
-    pub registry: Arc<Registry>,
-    /// Where each counter stands in a worker's row.
-    pub layout: Arc<Layout>,
-}
-
-impl Plan {
-    /// Orders and checks `stages`. `interfaces` is how many L3 interfaces there may be.
-    ///
-    /// # Errors
-    /// Lists everything that is wrong: edges to nodes that are not there, two nodes or reasons of one name, nodes that nobody reaches,
-    /// a circle.
-    pub fn new(stages: &Stages, interfaces: usize) -> Result<Plan, Miswired> {
-        let mut wrong = Vec::new();
-        let order = topological(stages, &mut wrong);
-        let reasons = stages.iter().flat_map(|stage| {
-            let named = stage.edges().iter().filter_map(|edge| match edge.to {
-                To::Punt(reason) | To::PuntElse(reason, _) => Some(reason),
-                _ => None,
-            });
-            named.chain(stage.reasons().iter().copied()).map(|reason| (reason, stage.name()))
-        });
-        let registry = match Registry::new(reasons.collect::<Vec<_>>()) {
-            Ok(registry) => Some(registry),
-            Err(duplicates) => {
-                wrong.push(duplicates.to_string());
-                None
-            }
-        };
-        let (Some(registry), true) = (registry, wrong.is_empty()) else { return Err(Miswired(wrong)) };
-        let nodes: Vec<_> = order.iter().map(|&at| (stages[at].name(), stages[at].edges())).collect();
-        let layout = Layout::new(nodes.iter().map(|(_, edges)| edges.len()), interfaces);
-        Ok(Plan { nodes, registry: Arc::new(registry), layout: Arc::new(layout) })
-    }
-
-    /// The index of the node called `name`.
-    pub fn node(&self, name: &str) -> Option<usize> {
-        self.nodes.iter().position(|(node, _)| *node == name)
-    }
-
-    /// Every edge that drops, with its node and text, in the order of the graph. The index of the reason for which such drops can be asked
-    /// for is its place among them, behind all other reasons.
-    pub fn drops(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.nodes.iter().flat_map(|(node, edges)| {
-            edges.iter().filter_map(|edge| match edge.to {
-                To::Drop(text) => Some((*node, text)),
-                _ => None,
-            })
-        })
+impl Way {
+    #[inline(always)]
+    fn count(&self, context: &Context, packets: usize) {
+        self.counted.iter().for_each(|&counter| context.counters.add(counter, packets as u64));
     }
 }
 
-/// The order in which a packet can meet the stages, or everything that is wrong with them.
-fn topological(stages: &Stages, wrong: &mut Vec<String>) -> Vec<usize> {
-    let mut index = HashMap::new();
-    for (at, stage) in stages.iter().enumerate() {
-        if index.insert(stage.name(), at).is_some() {
-            wrong.push(format!("two nodes are called {}", stage.name()));
-        }
+impl Slot {
+    /// Counts packets that go a way, and says where it leads.
+    fn take(&self, number: u8, context: &Context, packets: usize) -> Target {
+        let Some(way) = self.ways.get(number as usize) else { return Target::Gone };
+        way.count(context, packets);
+        way.target
     }
-    if stages.len() > 64 {
-        wrong.push(format!("{} nodes, and a graph holds 64", stages.len()));
-    }
-    let mut order = Vec::new();
-    let mut state = vec![Visit::New; stages.len()];
-    let entries = (0..stages.len()).filter(|&at| at == 0 || stages[at].is_entry());
-    for at in entries {
-        if state[at] == Visit::New {
-            visit(at, stages, &index, &mut state, &mut order, wrong);
-        }
-    }
-    for (at, stage) in stages.iter().enumerate() {
-        if state[at] == Visit::New {
-            wrong.push(format!("no edge leads to {}", stage.name()));
-        }
-    }
-    order.reverse();
-    order
-}
 
-#[derive(Clone, Copy, PartialEq)]
-enum Visit {
-    New,
-    Open,
-    Done,
-}
-
-fn visit(
-    at: usize,
-    stages: &Stages,
-    index: &HashMap<&str, usize>,
-    state: &mut [Visit],
-    order: &mut Vec<usize>,
-    wrong: &mut Vec<String>,
-) {
-    state[at] = Visit::Open;
-    for edge in stages[at].edges() {
-        let (To::Node(name) | To::PuntElse(_, name)) = edge.to else { continue };
-        match index.get(name) {
-            None => wrong.push(format!("{} leads to {name}, which is not in the graph", stages[at].name())),
-            Some(&to) => match state[to] {
-                Visit::New => visit(to, stages, index, state, order, wrong),
-                Visit::Open => wrong.push(format!("a packet can come from {name} back to it")),
-                Visit::Done => {}
-            },
+    /// Counts a call of the joined node, if any of these packets went through it.
+    #[inline(always)]
+    fn count_joined(&self, context: &Context, numbers: &[u8]) {
+        if let Some(Joined { calls, first }) = self.joined
+            && numbers.iter().any(|&number| number == 0 || number >= first)
+        {
+            context.counters.add(calls, 1);
         }
     }
-    state[at] = Visit::Done;
-    order.push(at);
 }
 
 impl Graph {
@@ -191,40 +105,46 @@ impl Graph {
     /// # Panics
     /// If the plan was made of other stages.
     pub fn new(mut stages: Stages, plan: &Plan, burst: usize, outbox: Outbox) -> Graph {
-        let mut drops = plan.registry.len() as u32;
-        let mut resolve = |edge: &Edge, trapped: usize| match edge.to {
+        let target = |at: usize, index: usize| match plan.nodes[at].1[index].to {
             To::Node(name) => Target::Stage(plan.node(name).expect("the plan has every node") as u8),
             To::Punt(reason) => Target::Punt(plan.registry.id_of(reason)),
             To::PuntElse(reason, name) => Target::PuntElse(
                 plan.registry.id_of(reason),
                 plan.node(name).expect("the plan has every node") as u8,
-                trapped,
+                plan.layout.node(at).trapped.start + index,
             ),
             To::Chosen => Target::Chosen,
-            To::Drop(_) => {
-                drops += 1;
-                Target::Drop(drops)
-            }
+            To::Drop(_) => Target::Drop(plan.drop_reason(at, index)),
             To::Sent | To::Handed => Target::Gone,
         };
-        stages.sort_by_key(|stage| plan.node(stage.name()));
-        let stages = stages
-            .into_iter()
-            .enumerate()
-            .map(|(at, stage)| Slot {
+        let way = |at: usize, index: usize, before: &[usize]| {
+            let edge = plan.layout.node(at).edges.start + index;
+            let counted = before.iter().copied().chain([edge]).collect();
+            Way { target: target(at, index), counted }
+        };
+        let slot = |(at, stage): (usize, Box<dyn Stage>)| {
+            let (node, edges) = (plan.layout.node(at), plan.nodes[at].1.len());
+            let mut ways: Vec<_> = (0..edges).map(|index| way(at, index, &[])).collect();
+            let joined = stage.joined().and_then(|name| plan.node(name)).map(|at| {
+                let (to, joined) = (node.edges.start, plan.layout.node(at));
+                let mut others =
+                    (0..plan.nodes[at].1.len()).map(|index| way(at, index, &[to, joined.packets]));
+                ways.splice(..1, others.next());
+                ways.extend(others);
+                Joined { calls: joined.calls, first: edges as u8 }
+            });
+            Slot {
                 name: stage.name(),
-                targets: stage
-                    .edges()
-                    .iter()
-                    .zip(plan.layout.node(at).trapped.clone())
-                    .map(|(edge, trapped)| resolve(edge, trapped))
-                    .collect(),
                 stage,
                 frame: Vec::with_capacity(burst),
-                calls: plan.layout.node(at).calls,
-                first_edge: plan.layout.node(at).edges.start,
-            })
-            .collect();
+                ways: ways.into(),
+                calls: node.calls,
+                first_edge: node.edges.start,
+                joined,
+            }
+        };
+        stages.sort_by_key(|stage| plan.node(stage.name()));
+        let stages = stages.into_iter().enumerate().map(slot).collect();
         Graph {
             stages,
             pending: 0,
@@ -306,11 +226,13 @@ impl Graph {
         let common = self.next[0];
         let different = self.next[..len].iter().fold(0, |different, &edge| different | (edge ^ common));
         if different == 0
-            && let Some(&Target::Stage(to)) = slot.targets.get(common as usize)
+            && let Some(way) = slot.ways.get(common as usize)
+            && let Target::Stage(to) = way.target
             && let Some(target) = after.get_mut(to as usize - at - 1)
             && target.frame.is_empty()
         {
-            context.counters.add(slot.first_edge + common as usize, len as u64);
+            way.count(context, len);
+            slot.count_joined(context, &[common]);
             std::mem::swap(&mut slot.frame, &mut target.frame);
             self.pending |= 1 << to;
         } else {
@@ -321,11 +243,12 @@ impl Graph {
     /// Sends the packets of a frame along their edges where not all can go one way whole. Most take the edge `common`.
     #[inline(never)]
     fn part(&mut self, at: usize, context: &Context, common: u8) {
-        let mut frame = std::mem::take(&mut self.stages[at].frame);
+        let slot = &mut self.stages[at];
+        let mut frame = std::mem::take(&mut slot.frame);
+        slot.count_joined(context, &self.next[..frame.len().min(self.next.len())]);
         self.take_exceptions(at, context, &mut frame, common);
         let slot = &self.stages[at];
-        context.counters.add(slot.first_edge + common as usize, frame.len() as u64);
-        match slot.targets.get(common as usize).copied().unwrap_or(Target::Gone) {
+        match slot.take(common, context, frame.len()) {
             Target::Stage(to) if self.stages[to as usize].frame.is_empty() => {
                 std::mem::swap(&mut frame, &mut self.stages[to as usize].frame);
                 self.pending |= 1 << to;
@@ -345,9 +268,7 @@ impl Graph {
             edge.get() != common
         });
         for packet in exceptions {
-            let slot = &self.stages[at];
-            context.counters.add(slot.first_edge + edge.get() as usize, 1);
-            let target = slot.targets.get(edge.get() as usize).copied().unwrap_or(Target::Gone);
+            let target = self.stages[at].take(edge.get(), context, 1);
             self.follow(target, context, packet);
         }
         self.next = next;
@@ -473,36 +394,31 @@ impl Drop for Graph {
     }
 }
 
-impl fmt::Display for Plan {
-    /// The graph in Graphviz' language: `puntd --graph | dot -Tsvg`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "digraph puntd {{\n  rankdir=LR; node [shape=box, fontname=monospace];")?;
-        for (node, edges) in &self.nodes {
-            for edge in *edges {
-                if let To::Node(to) | To::PuntElse(_, to) = edge.to {
-                    writeln!(f, "  \"{node}\" -> \"{to}\" [label=\"{}\"];", edge.name)?;
-                }
-            }
-            let exits = |kind: &str, names: Vec<&str>, f: &mut fmt::Formatter<'_>| match names.len() {
-                0 => Ok(()),
-                _ => writeln!(
-                    f,
-                    "  \"{node}\" -> \"{node} {kind}\"; \"{node} {kind}\" [shape=note, label=\"{kind}\\l{}\\l\"];",
-                    names.join("\\l")
-                ),
-            };
-            let punts = edges.iter().filter_map(|edge| match edge.to {
-                To::Punt(reason) | To::PuntElse(reason, _) => Some(reason.name),
-                To::Chosen => Some("(chosen)"),
-                _ => None,
-            });
-            exits("punt", punts.collect(), f)?;
-            let drops = edges.iter().filter_map(|edge| match edge.to {
-                To::Drop(text) => Some(text),
-                _ => None,
-            });
-            exits("drop", drops.collect(), f)?;
-        }
-        writeln!(f, "}}")
+#[cfg(test)]
+mod tests {
+    use crate::testing::*;
+
+    #[test]
+    fn a_joined_node_is_counted_as_if_it_stood_alone() {
+        let mut whole = Whole::new();
+        let frame = |ethertype: &str, l3: &[u8]| {
+            let bytes = [LAN_MAC.to_vec(), HOST_MAC.to_vec(), hex(ethertype), l3.to_vec()].concat();
+            dpdk_sys::Packet::from_bytes(&bytes)
+        };
+        let good = || frame("0800", &udp4(FAR4, 7));
+        let bad = || frame("0800", &changed(&udp4(FAR4, 7), &[(10, &[0, 0])]));
+        let arp = || frame("0806", &[]);
+        let calls = |whole: &Whole, name| {
+            let node = whole.router.plan.layout.node(whole.router.plan.node(name).expect("a node"));
+            [node.calls, node.packets].map(|counter| whole.router.counters.read(counter))
+        };
+        whole.pass([good(), good()]);
+        whole.pass([arp(), bad(), good()]);
+        whole.pass([arp()]);
+        whole.pass([bad()]);
+        assert_eq!(calls(&whole, "ether-input"), [4, 7]);
+        assert_eq!(calls(&whole, "ip4-input"), [3, 5]);
+        assert_eq!(calls(&whole, "ip4-lookup"), [2, 3]);
+        whole.assert_balanced();
     }
 }

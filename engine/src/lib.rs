@@ -17,11 +17,13 @@ pub mod nodes;
 pub mod notify;
 pub mod packet;
 pub mod panic;
+pub mod plan;
 pub mod ports;
 mod punted;
 pub use punt::quiescent;
 pub mod reasons;
 pub mod run;
+pub mod sinks;
 pub mod tables;
 pub mod wire;
 

@@ -99,13 +99,15 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         EINVAL => Failure::Usage(format!("{error}; EAL arguments: {}", args.join(" "))),
         _ => Failure::Running(error.to_string()),
     })?;
-    let Engine { mut control, workers } = Engine::new(&eal, &config, line.options.burst, line.options.idle)
-        .map_err(|error| match error {
-        engine::engine::StartError::NoPort { .. } | engine::engine::StartError::Refused(_) => {
-            Failure::Usage(error.to_string())
-        }
-        _ => Failure::Running(error.to_string()),
-    })?;
+    let Engine { mut control, workers } =
+        Engine::new(&eal, &config, line.options.burst, line.options.idle, &line.options.socket).map_err(
+            |error| match error {
+                engine::engine::StartError::NoPort { .. } | engine::engine::StartError::Refused(_) => {
+                    Failure::Usage(error.to_string())
+                }
+                _ => Failure::Running(error.to_string()),
+            },
+        )?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let remote = server.remote();

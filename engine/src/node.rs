@@ -40,10 +40,13 @@ pub trait Node: Send + 'static {
 
     /// Says it for a whole frame. Override it to look up in bulk or to prefetch.
     #[inline(always)]
-    fn frame(&mut self, context: &Context, packets: &mut [Packet], next: &mut NextOf<Self::Next>) {
-        for (packet, mut next) in next.each(packets) {
-            next.is(self.packet(context, packet));
-        }
+    fn frame<O: Onward<Self::Next>>(
+        &mut self,
+        context: &Context,
+        packets: &mut [Packet],
+        next: &mut NextOf<Self::Next, O>,
+    ) {
+        next.each(packets, |packet| Some(self.packet(context, packet)));
     }
 }
 
@@ -95,48 +98,128 @@ impl<N: Node> Named for N {
 
 /// The edges that the packets of a frame take, one for each: the first of the node's, unless another is set. So the first is best the
 /// one that most packets take.
-pub struct NextOf<'a, E>(&'a mut [u8], PhantomData<E>);
+pub struct NextOf<'a, E, O = Stop> {
+    row: &'a mut [u8],
+    onward: O,
+    edges: PhantomData<E>,
+}
+
+/// What becomes of a packet when its edge is known. Says the number that stands for it in the row.
+pub trait Onward<E>: Copy {
+    /// By the first edge.
+    fn first(self, packet: &mut Packet) -> u8;
+    /// By any edge.
+    fn any(self, edge: E, packet: &mut Packet) -> u8;
+}
+
+/// It waits for the rest of its frame. Its number is the edge's index.
+#[derive(Clone, Copy)]
+pub struct Stop;
+
+impl<E: Edges> Onward<E> for Stop {
+    #[inline(always)]
+    fn first(self, _: &mut Packet) -> u8 {
+        0
+    }
+
+    #[inline(always)]
+    fn any(self, edge: E, _: &mut Packet) -> u8 {
+        edge.index()
+    }
+}
+
+/// By the first edge it goes through another node at once: see [`Joined`].
+#[derive(Clone, Copy)]
+struct Through<'a, N> {
+    context: &'a Context<'a>,
+    node: N,
+}
+
+impl<E: Edges, N: Node + Copy> Onward<E> for Through<'_, N> {
+    #[inline(always)]
+    fn first(mut self, packet: &mut Packet) -> u8 {
+        match self.node.packet(self.context, packet).index() {
+            0 => 0,
+            edge => E::EDGES.len() as u8 - 1 + edge,
+        }
+    }
+
+    #[inline(always)]
+    fn any(self, edge: E, packet: &mut Packet) -> u8 {
+        /// Not inlined, that the way of most packets is compiled for them alone.
+        #[inline(never)]
+        fn first<E, O: Onward<E>>(onward: O, packet: &mut Packet) -> u8 {
+            onward.first(packet)
+        }
+        match edge.index() {
+            0 => first::<E, _>(self, packet),
+            edge => edge,
+        }
+    }
+}
 
 impl<'a, E: Edges> NextOf<'a, E> {
     /// Over a row of edge indices.
     #[inline(always)]
     pub fn over(row: &'a mut [u8]) -> Self {
+        NextOf::by(row, Stop)
+    }
+}
+
+impl<'a, E: Edges, O: Onward<E>> NextOf<'a, E, O> {
+    #[inline(always)]
+    fn by(row: &'a mut [u8], onward: O) -> Self {
         row.fill(0);
-        NextOf(row, PhantomData)
+        NextOf { row, onward, edges: PhantomData }
     }
 
-    /// The packets of the frame, each with the place of its edge.
+    /// Has `decide` say where each packet goes; `None` is short for the first edge.
     #[inline(always)]
-    pub fn each<'p>(
+    pub fn each(&mut self, packets: &mut [Packet], mut decide: impl FnMut(&mut Packet) -> Option<E>) {
+        self.each_with(packets, std::iter::repeat(()), |packet, ()| decide(packet));
+    }
+
+    /// Has `decide` say where each packet goes, by what was found out about it in bulk.
+    #[inline(always)]
+    pub fn each_with<T>(
         &mut self,
-        packets: &'p mut [Packet],
-    ) -> impl Iterator<Item = (&'p mut Packet, Place<'_, E>)> {
-        packets.iter_mut().zip(self.places())
+        packets: &mut [Packet],
+        found: impl IntoIterator<Item = T>,
+        mut decide: impl FnMut(&mut Packet, T) -> Option<E>,
+    ) {
+        for ((packet, place), found) in packets.iter_mut().zip(&mut *self.row).zip(found) {
+            let number = match decide(packet, found) {
+                None => self.onward.first(packet),
+                Some(edge) => self.onward.any(edge, packet),
+            };
+            if number != 0 {
+                *place = number;
+            }
+        }
     }
 
-    /// The places of the edges.
+    /// The packets in runs that have the same `key`.
     #[inline(always)]
-    pub fn places(&mut self) -> impl Iterator<Item = Place<'_, E>> {
-        self.0.iter_mut().map(|place| Place(place, PhantomData))
+    pub fn runs<'p, K: Copy + PartialEq>(
+        &mut self,
+        mut packets: &'p mut [Packet],
+        key: impl Fn(&Packet) -> K,
+    ) -> impl Iterator<Item = (K, &'p mut [Packet], NextOf<'_, E, O>)> {
+        let (mut row, onward) = (&mut *self.row, self.onward);
+        std::iter::from_fn(move || {
+            let first = key(packets.first()?);
+            let len = packets.iter().position(|packet| key(packet) != first).unwrap_or(packets.len());
+            let run = packets.split_off_mut(..len)?;
+            let row = row.split_off_mut(..len.min(row.len()))?;
+            Some((first, run, NextOf { row, onward, edges: PhantomData }))
+        })
     }
 
     /// The edges of `size` packets at a time.
     #[inline(always)]
-    pub fn chunks(&mut self, size: usize) -> impl Iterator<Item = NextOf<'_, E>> {
-        self.0.chunks_mut(size).map(|chunk| NextOf(chunk, PhantomData))
-    }
-}
-
-/// The place of one packet's edge.
-pub struct Place<'a, E>(&'a mut u8, PhantomData<E>);
-
-impl<E: Edges> Place<'_, E> {
-    /// The packet takes this edge.
-    #[inline(always)]
-    pub fn is(&mut self, edge: E) {
-        if edge.index() != 0 {
-            *self.0 = edge.index();
-        }
+    pub fn chunks(&mut self, size: usize) -> impl Iterator<Item = NextOf<'_, E, O>> {
+        let onward = self.onward;
+        self.row.chunks_mut(size).map(move |row| NextOf { row, onward, edges: PhantomData })
     }
 }
 
@@ -152,6 +235,10 @@ pub trait Stage: Send {
     }
     /// Reasons it chooses at run time.
     fn reasons(&self) -> &'static [&'static Reason];
+    /// The node that it takes packets through by its first edge, if it does: see [`Joined`].
+    fn joined(&self) -> Option<&'static str> {
+        None
+    }
     /// Runs it over a frame: `next` gets an edge for each packet that is left in `frame`. A stage that takes packets out of the frame
     /// counts them under their edge itself, from `first_edge` on.
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], first_edge: usize);
@@ -176,6 +263,37 @@ impl<N: Node> Stage for N {
 
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], _: usize) {
         self.frame(context, frame, &mut NextOf::over(next));
+    }
+}
+
+/// Two nodes in one loop: packets that take the first edge of `A`, which leads to `B`, go through `B` at once, while what is known about
+/// them is still in registers. To everybody else they are two nodes: each says what it does, and is counted, for itself. Their time is that
+/// of `A`.
+///
+/// In the row of edges the number of an edge of `A` is its index, and that of an edge of `B` comes behind them; but 0 is that of the first
+/// edge of `B`.
+pub struct Joined<A, B>(pub A, pub B);
+
+impl<A: Node, B: Node + Copy> Stage for Joined<A, B> {
+    fn name(&self) -> &'static str {
+        <A as Node>::NAME
+    }
+
+    fn edges(&self) -> &'static [Edge] {
+        A::Next::EDGES
+    }
+
+    fn reasons(&self) -> &'static [&'static Reason] {
+        A::REASONS
+    }
+
+    fn joined(&self) -> Option<&'static str> {
+        Some(<B as Node>::NAME)
+    }
+
+    fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], _: usize) {
+        let through = Through { context, node: self.1 };
+        self.0.frame(context, frame, &mut NextOf::by(next, through));
     }
 }
 

@@ -8,7 +8,13 @@ use std::sync::Arc;
 
 use etherparse::PacketBuilder;
 
-use crate::counters::{Counters, PerReason};
+use punt::Target;
+use punt::clock::Clock;
+use punt::desk::{self, Desk, Means, Open};
+use punt::dispatch::{FATES, Outbox};
+use punt::sink::{Dirty, Settled, Sink};
+
+use crate::counters::{Counters, FIRST_FATE};
 use crate::graph::Graph;
 use crate::node::{Context, Edges, NextOf, Node, Stage, To};
 use crate::nodes::{self, transmit::Transmit};
@@ -63,6 +69,8 @@ pub struct Router {
     pub tables: Tables,
     pub counters: Arc<Counters>,
     pub plan: crate::graph::Plan,
+    /// Where a test asks for packets.
+    pub desk: Desk,
     reader: Reader,
 }
 
@@ -98,13 +106,15 @@ impl Router {
             (ip6_address(0xfd00, 8, 0), 32, SPREAD),
             (ip6_address(0xfd00, 9, 0), 32, HOP_TORN),
         ];
-        let tables = Tables::new(8, 2, 64, Lpm4::Plain(routes4), Lpm6::Plain(routes6));
         let stages = nodes::all(Transmit::new(Vec::new(), 64));
         let plan = crate::graph::Plan::new(&stages, 8).expect("the graph is wired rightly");
-        nodes::local::listen(&tables.local, &plan.registry);
+        let domain = Domain::new(1);
+        let desk = desk(&plan, domain.clone(), 1);
+        let tables = Tables::new(8, 2, 64, Lpm4::Plain(routes4), Lpm6::Plain(routes6), desk.tables().clone());
         let router = Router {
             counters: Arc::new(Counters::new(plan.layout.clone())),
-            reader: Domain::new(1).reader(0),
+            reader: domain.reader(0),
+            desk,
             plan,
             tables,
         };
@@ -222,6 +232,49 @@ impl Router {
     }
 }
 
+/// A desk without threads: packets stay in the rings of its sinks.
+pub fn desk(plan: &crate::graph::Plan, domain: Arc<Domain>, workers: usize) -> Desk {
+    let statics = crate::reasons::statics(plan);
+    let tables = Arc::new(desk::Tables::new(statics.len()));
+    let means = Box::new(NoThreads);
+    let setup =
+        desk::Setup { tables, domain, workers, now: || 0, clock: clock(), means, memory: desk::MEMORY };
+    Desk::new(setup, statics)
+}
+
+/// A clock of a gigahertz that stands at 0.
+pub fn clock() -> Arc<Clock> {
+    Arc::new(Clock::new(1_000_000_000, 0))
+}
+
+struct NoThreads;
+
+impl Means for NoThreads {
+    fn open(&self, _: Arc<Sink>, _: &Target) -> Result<Arc<dyn Open>, String> {
+        Ok(Arc::new(NoThreads))
+    }
+
+    fn name(&self, _: u32, _: Option<&str>) {}
+
+    fn settle(&self, _: u32, _: Option<Arc<Settled>>) {}
+}
+
+impl Open for NoThreads {
+    fn state(&self) -> punt::control::types::SinkState {
+        punt::control::types::SinkState::Active
+    }
+
+    fn inject(&self) -> Option<String> {
+        None
+    }
+
+    fn injected(&self) -> [u64; 3] {
+        [0; 3]
+    }
+
+    fn close(&self) {}
+}
+
 /// The router with its whole graph, and no port to send to.
 pub struct Whole {
     pub router: Router,
@@ -235,7 +288,9 @@ impl Whole {
 
     pub fn new() -> Whole {
         let router = Router::new();
-        let graph = Graph::new(nodes::all(Transmit::new(Vec::new(), Self::BURST)), &router.plan, Self::BURST);
+        let stages = nodes::all(Transmit::new(Vec::new(), Self::BURST));
+        let outbox = Outbox::new(0, 1, clock(), Arc::<Dirty>::default());
+        let graph = Graph::new(stages, &router.plan, Self::BURST, outbox);
         Whole { router, graph, put: 0 }
     }
 
@@ -244,7 +299,7 @@ impl Whole {
         let Router { tables, counters, reader, .. } = &mut self.router;
         let guard = reader.enter();
         let context = Context { tables, guard: &guard, counters, now: 0 };
-        let first = self.graph.frame(0);
+        let first = self.graph.frame(self.graph.stage("ether-input").expect("a node of the graph"));
         first.extend(frames.into_iter().map(|mbuf| Packet::received(mbuf, LAN)));
         self.put += first.len() as u64;
         self.graph.run(&context);
@@ -259,7 +314,7 @@ impl Whole {
         let steps = taken.map(|(((node, edge), _), _)| format!("{node} {edge}"));
         let punted =
             self.reasons().into_iter().zip(reasons).filter(|((_, after), (_, before))| after > before);
-        steps.chain(punted.map(|((name, _), _)| name.to_owned())).collect::<Vec<_>>().join(", ")
+        steps.chain(punted.map(|((name, _), _)| name)).collect::<Vec<_>>().join(", ")
     }
 
     /// Where one frame ended: its reason, or the node and its edge.
@@ -271,22 +326,27 @@ impl Whole {
     pub fn assert_balanced(&self) {
         let (plan, counters) = (&self.router.plan, &self.router.counters);
         let mut into = vec![0; plan.nodes.len()];
-        into[0] = self.put;
+        into[plan.node("ether-input").expect("a node of the graph")] = self.put;
         let (mut punted, mut verdicts) = (0, 0);
         for (at, (node, edges)) in plan.nodes.iter().enumerate() {
             let stands = plan.layout.node(at);
             assert_eq!(counters.read(stands.packets), into[at], "packets into {node}");
             let taken: Vec<u64> = stands.edges.clone().map(|edge| counters.read(edge)).collect();
             assert_eq!(taken.iter().sum::<u64>(), into[at], "packets out of {node}");
-            for (edge, count) in edges.iter().zip(taken) {
+            for ((edge, count), trapped) in edges.iter().zip(taken).zip(stands.trapped.clone()) {
                 match edge.to {
-                    To::Node(name) | To::PuntElse(_, name) => into[plan.node(name).expect(name)] += count,
+                    To::Node(name) => into[plan.node(name).expect(name)] += count,
+                    To::PuntElse(_, name) => {
+                        into[plan.node(name).expect(name)] += count - counters.read(trapped);
+                        punted += counters.read(trapped);
+                    }
                     To::Punt(_) | To::Chosen => punted += count,
                     To::Drop(_) | To::Sent | To::Handed => verdicts += count,
                 }
             }
         }
-        assert_eq!(self.reasons().iter().map(|(_, packets)| packets).sum::<u64>(), punted, "packets punted");
+        let fates = FIRST_FATE..FIRST_FATE + FATES;
+        assert_eq!(fates.map(|fate| counters.read(fate)).sum::<u64>(), punted, "packets punted");
         assert_eq!(verdicts + punted, self.put, "verdicts");
     }
 
@@ -301,10 +361,9 @@ impl Whole {
         plan.nodes.iter().enumerate().flat_map(of).collect()
     }
 
-    fn reasons(&self) -> Vec<(&'static str, u64)> {
-        let Router { plan, counters, .. } = &self.router;
-        let packets = |id| counters.read(plan.layout.reason(id, PerReason::Packets));
-        plan.registry.iter().map(|known| (known.reason.name, packets(known.id))).collect()
+    fn reasons(&self) -> Vec<(String, u64)> {
+        let rows = self.router.desk.reason_rows().into_iter();
+        rows.map(|row| (row.name, row.counters.packets)).collect()
     }
 }
 

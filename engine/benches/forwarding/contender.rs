@@ -11,6 +11,8 @@ use engine::nodes::transmit::{Egress, Queue, Transmit};
 use engine::packet::Packet;
 use engine::quiescent::{Domain, Reader};
 use engine::tables::Tables;
+use punt::clock::Clock;
+use punt::dispatch::Outbox;
 
 use crate::router::{INTERFACES, LAN, PORTS};
 use crate::wire::{Wire, is_expired};
@@ -88,6 +90,12 @@ pub fn stages(wire: &Wire, burst: u16) -> Stages {
     stages
 }
 
+/// By which nobody gets anything.
+pub fn outbox() -> Outbox {
+    let clock = Clock::new(dpdk_sys::tsc_hz(), dpdk_sys::tsc());
+    Outbox::new(0, 1, Arc::new(clock), Arc::default())
+}
+
 /// What the stages can do.
 pub fn plan(stages: &Stages) -> Plan {
     Plan::new(stages, INTERFACES).expect("the graph is wired rightly")
@@ -97,7 +105,7 @@ impl InGraph {
     pub fn new(wire: &Wire, tables: &Arc<Tables>, burst: u16, exceptions: bool) -> InGraph {
         let stages = stages(wire, burst);
         let plan = plan(&stages);
-        let graph = Graph::new(stages, &plan, burst.into());
+        let graph = Graph::new(stages, &plan, burst.into(), outbox());
         InGraph {
             first: graph.stage(<EtherInput as Named>::NAME).expect("the graph has an ether-input"),
             graph,

@@ -7,17 +7,18 @@
 use std::sync::Arc;
 
 use dpdk_sys::{Burst, Checksum, Tag, free_bulk, tsc};
-use engine::counters::{Counters, PerInterface, PerReason, Total};
+use engine::counters::{Counters, PerInterface, Total};
 use engine::graph::{Graph, Plan};
 use engine::node::{Context, Named};
 use engine::nodes::ether::EtherInput;
 use engine::nodes::transmit::Queue;
 use engine::packet::Packet;
 use engine::quiescent::{Domain, Reader};
-use engine::tables::{Adjacency, Hop, Interface, MacAddress, NO_INTERFACE, Tables};
+use engine::tables::{Adjacency, Interface, MacAddress, NO_INTERFACE, Tables};
 use engine::wire::{ETHERTYPE_IP4, Ip4};
+use punt::dispatch::Fate;
 
-use crate::contender::{Contender, plan, stages};
+use crate::contender::{Contender, outbox, plan, stages};
 use crate::router::{LAN, PORTS};
 use crate::wire::Wire;
 
@@ -66,7 +67,7 @@ impl Fused {
     pub fn new(wire: &Wire, tables: &Arc<Tables>, burst: u16, exceptions: bool) -> Fused {
         let stages = stages(wire, burst);
         let plan: Plan = plan(&stages);
-        let graph = Graph::new(stages, &plan, burst.into());
+        let graph = Graph::new(stages, &plan, burst.into(), outbox());
         let port = |_| Port {
             queue: wire.end(),
             burst: Burst::new(burst),
@@ -174,14 +175,15 @@ fn destination_of(interface: &Interface, packet: &dpdk_sys::Packet) -> Option<u3
     if ip.total_len() < 20 || ip.total_len() as u32 + 14 > packet.len() {
         return None;
     }
+    // Loaded before the ways part, or the compiler loads them byte by byte.
+    let (source, destination) = (ip.source(), ip.destination());
     match packet.ip_checksum() {
         Checksum::Good => {}
         Checksum::Unknown if ip.is_checksum_right() => {}
         _ => return None,
     }
-    let [.., a, b, c, d, e, f, g, h] = *ip.0;
-    let martian = MARTIANS[a as usize] || MARTIANS[e as usize] || [a, b, c, d] == [e, f, g, h];
-    (!martian).then_some(u32::from_be_bytes([e, f, g, h]))
+    let martian = |address: u32| MARTIANS[(address >> 24) as usize];
+    (!martian(source) && !martian(destination) && source != destination).then_some(destination)
 }
 
 /// First octets that need a closer look.
@@ -210,10 +212,10 @@ fn route<'a>(
     destination: u32,
     hop: u32,
 ) -> Result<&'a Adjacency, Exception> {
-    let Hop::Forward(adjacency) = context.tables.hop(hop, context.guard) else {
+    let Some(adjacency) = context.tables.neighbor(hop, context.guard) else {
         return Err(Exception::Unusual);
     };
-    if destination == UNUSUAL || adjacency.interface == LAN || adjacency.header_len() != 14 {
+    if destination == UNUSUAL || adjacency.interface == LAN {
         return Err(Exception::Unusual);
     }
     let len = mbuf.len();
@@ -221,7 +223,7 @@ fn route<'a>(
     if frame[22] <= 1 {
         return Err(Exception::Expired);
     }
-    if len > 14 + adjacency.mtu as u32 {
+    if !adjacency.takes_untagged(len) {
         return Err(Exception::Unusual);
     }
     frame[..12].copy_from_slice(&adjacency.header()[..12]);
@@ -268,7 +270,6 @@ impl Port {
 
 impl Verdicts {
     fn punt(&mut self, context: &Context, mut mbuf: dpdk_sys::Packet) {
-        let len = mbuf.len() as u64;
         mbuf.set_tag(Tag {
             reason: self.ttl_expired,
             interface: LAN,
@@ -277,8 +278,7 @@ impl Verdicts {
             received: context.now,
             ..Tag::default()
         });
-        context.counters.add_reason(self.ttl_expired, PerReason::Packets, 1);
-        context.counters.add_reason(self.ttl_expired, PerReason::Bytes, len);
+        context.counters.add_fate(Fate::NoSink);
         self.freed.push(mbuf);
     }
 

@@ -155,7 +155,7 @@ fn instructions(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut excesses = Vec::new();
     let mut all = Vec::new();
     if !options.json {
-        println!("Instructions per packet      part          count  limit");
+        println!("Instructions per packet {:<24}  count  limit", "part");
     }
     for traffic in instructions::TRAFFIC {
         let counts = Counts::of(traffic)?;

@@ -60,10 +60,15 @@ impl Router {
             destinations6.push(address);
         }
         let hops = (FIRST_FREE_HOP + NEIGHBORS) as usize;
-        let tables = Tables::new(INTERFACES, PORTS, hops, Lpm4::Dpdk(lpm4), Lpm6::Dpdk(lpm6));
+        let tables = Tables::new(INTERFACES, PORTS, hops, Lpm4::Dpdk(lpm4), Lpm6::Dpdk(lpm6), punting());
         fill(&tables);
         Ok(Router { tables: Arc::new(tables), destinations4, destinations6, _writers: (writer4, writer6) })
     }
+}
+
+/// Nobody asks for anything.
+fn punting() -> Arc<punt::desk::Tables> {
+    Arc::new(punt::desk::Tables::new(300))
 }
 
 /// Interfaces and neighbours.

@@ -6,12 +6,14 @@
 use std::time::{Duration, Instant};
 
 use punt::control::types::{Audit, PoolRow};
+use punt::dispatch::FATES;
 
 use super::stats::Verdicts;
 use super::{Control, WorkerHandle};
-use crate::counters::{PerReason, Total};
+use crate::counters::{FIRST_FATE, Total};
 use crate::node::{Named, To};
 use crate::nodes::ether::EtherInput;
+use crate::nodes::inject::Inject;
 use crate::nodes::transmit::Transmit;
 
 /// A worker that takes no snapshot for so long is stuck, or the host has forgotten it.
@@ -50,6 +52,7 @@ impl Control {
                 }
             }
         }
+        findings.extend(self.desk.findings());
         match dpdk_sys::lost() {
             0 => {}
             lost => findings.push(format!("{lost} packets went out of scope without a verdict")),
@@ -145,17 +148,21 @@ impl Control {
         let plan = &self.plan;
         let total = |what: Total| row[what as usize];
         let mut into = vec![0; plan.nodes.len()];
-        into[plan.node(<EtherInput as Named>::NAME).unwrap_or(0)] +=
-            total(Total::Received) + total(Total::Injected);
+        into[plan.node(<EtherInput as Named>::NAME).unwrap_or(0)] += total(Total::Received);
+        into[plan.node(<Inject as Named>::NAME).unwrap_or(0)] += total(Total::Injected);
         into[plan.node(<Transmit as Named>::NAME).unwrap_or(0)] += total(Total::TakenOver);
         let mut punted = 0;
         for (at, (node, edges)) in plan.nodes.iter().enumerate() {
             let place = plan.layout.node(at);
             let mut out = 0;
-            for (edge, index) in edges.iter().zip(place.edges.clone()) {
+            for ((edge, index), trapped) in edges.iter().zip(place.edges.clone()).zip(place.trapped.clone()) {
                 out += row[index];
                 match edge.to {
-                    To::Node(to) | To::PuntElse(_, to) => into[plan.node(to).unwrap_or(0)] += row[index],
+                    To::Node(to) => into[plan.node(to).unwrap_or(0)] += row[index],
+                    To::PuntElse(_, to) => {
+                        into[plan.node(to).unwrap_or(0)] += row[index].wrapping_sub(row[trapped]);
+                        punted += row[trapped];
+                    }
                     To::Punt(_) | To::Chosen => punted += row[index],
                     To::Drop(_) | To::Sent | To::Handed => {}
                 }
@@ -171,11 +178,9 @@ impl Control {
                 findings.push(format!("lcore {lcore}: {node} got {packets} packets, and {out} left it"));
             }
         }
-        let reasons: u64 =
-            plan.registry.iter().map(|reason| row[plan.layout.reason(reason.id, PerReason::Packets)]).sum();
-        if reasons != punted {
-            findings
-                .push(format!("lcore {lcore}: {punted} packets were punted, and reasons count {reasons}"));
+        let fates: u64 = row[FIRST_FATE..FIRST_FATE + FATES].iter().sum();
+        if fates != punted {
+            findings.push(format!("lcore {lcore}: {punted} packets were punted, and {fates} have a fate"));
         }
     }
 }

@@ -24,12 +24,19 @@ const MAX_FAULTS: usize = 50;
 #[derive(Default)]
 pub struct Session {
     coming: String,
+    /// By which its client can take back what it made for itself.
+    pub(super) token: Option<String>,
 }
 
 /// Bytes of configurations that are coming, of all connections.
 static COMING: AtomicUsize = AtomicUsize::new(0);
 
 impl Session {
+    /// Who this is, for others whom it is in the way of.
+    pub(super) fn owner(&self) -> String {
+        if self.token.is_some() { "a session".to_owned() } else { "operator".to_owned() }
+    }
+
     /// Takes a part of a configuration; gives the whole with its name when it was the last.
     pub(super) fn receive(&mut self, part: ConfigText) -> Result<Option<(String, String)>, RpcError> {
         let more = part.text.len();
@@ -122,6 +129,9 @@ impl Control {
                 text += &config::write::neighbor(&Neighbor { address, mac, interface });
             }
         }
+        if let Place::Punting(start) = place {
+            return self.punting_part(String::new(), start);
+        }
         let after = if let Place::Route(key) = place { Some(key) } else { None };
         for (key, route) in self.model.saved_routes_after(after) {
             if text.len() >= PART {
@@ -130,7 +140,21 @@ impl Control {
             place = Place::Route(key);
             text += &config::write::route(&route);
         }
-        part(text, None)
+        self.punting_part(text, 0)
+    }
+
+    /// What is set of punting from the byte `start` on, as much as fits behind `text`, in whole lines.
+    fn punting_part(&self, mut text: String, start: usize) -> Answer {
+        let whole = self.punting_text();
+        let rest = whole.get(start..).unwrap_or_default();
+        let room = PART.saturating_sub(text.len()).min(rest.len());
+        let end = if room == rest.len() {
+            room
+        } else {
+            rest.as_bytes()[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
+        };
+        text += &rest[..end];
+        part(text, (end < rest.len()).then_some(Place::Punting(start + end)))
     }
 }
 
@@ -145,6 +169,8 @@ enum Place {
     Interface(u32),
     Neighbor(u32, IpAddr),
     Route(Key),
+    /// Of punting, all up to this byte.
+    Punting(usize),
 }
 
 impl fmt::Display for Place {
@@ -154,6 +180,7 @@ impl fmt::Display for Place {
             Place::Interface(index) => write!(f, "interface {index}"),
             Place::Neighbor(index, address) => write!(f, "neighbor {index} {address}"),
             Place::Route(key) => write!(f, "route {key}"),
+            Place::Punting(start) => write!(f, "punting {start}"),
         }
     }
 }
@@ -169,6 +196,7 @@ impl FromStr for Place {
                 Some(Place::Neighbor(index.parse().ok()?, address.parse().ok()?))
             }),
             "route" => rest.parse().ok().map(Place::Route),
+            "punting" => rest.parse().ok().map(Place::Punting),
             _ => None,
         };
         place.ok_or(())

@@ -48,7 +48,6 @@ impl Service for Control {
             "route.replace" => self.batch(routes(params)?, |it| Ok(Op::RouteReplace(it, Life::Operator))),
             "route.del" => self.batch(many::<RouteKey>(params)?, |it| Ok(Op::RouteDel(it))),
             "route.reserve" => self.route_reserve(one(params)?),
-            "reason.list" | "stats.reasons" => page(params, self.reasons()),
             "stats.interfaces" => page(params, self.interfaces()),
             "stats.nodes" => page(params, self.nodes()),
             "stats.drops" => page(params, self.drops()),
@@ -66,8 +65,19 @@ impl Service for Control {
                 }
                 None => answer(&()),
             },
-            _ => Err(RpcError::method_not_found(method)),
+            _ => match self.punting(session, method, params) {
+                Some(answer) => answer,
+                None => Err(RpcError::method_not_found(method)),
+            },
         }
+    }
+
+    fn leave(&mut self, session: Session) {
+        Control::leave(self, session);
+    }
+
+    fn tick(&mut self) {
+        Control::tick(self);
     }
 
     fn reload(&mut self, file: &Path) {
@@ -112,7 +122,7 @@ fn version() -> Version {
 }
 
 /// A page of rows whose cursor is their place.
-fn page<T: Serialize>(params: Params, rows: Vec<T>) -> Answer {
+pub(super) fn page<T: Serialize>(params: Params, rows: Vec<T>) -> Answer {
     let Paging { limit, after } = one(params)?;
     let start = match after {
         Some(after) => cursor::<usize>(&after)?.saturating_add(1),
@@ -177,6 +187,7 @@ impl Control {
             ops.push(op(item).map_err(|message| Refused { message, index: Some(index) })?);
         }
         self.model.batch(ops)?;
+        self.tell_interfaces();
         answer(&())
     }
 

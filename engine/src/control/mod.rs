@@ -3,11 +3,14 @@
 //! One thread runs all of it ([`Server::run`]). It never waits for a worker longer than the worker's loop takes, and a worker never waits
 //! for it.
 
+mod asked;
 mod audit;
 mod configuration;
 mod methods;
 pub mod model;
+mod punting;
 mod server;
+mod sessions;
 mod stats;
 mod stop;
 #[cfg(test)]
@@ -16,18 +19,23 @@ mod testing;
 mod tests;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dpdk_sys::{Fib4Writer, Fib6Writer, Pool, Port};
+use punt::clock::Clock;
+use punt::desk::Desk;
 
 pub use configuration::Session;
 pub use server::{Command, Remote, Server, Service};
 
 use self::model::{Means, Model};
+use self::sessions::Sessions;
 
 use crate::config::{Config, Sizes};
 use crate::counters::Counters;
 use crate::graph::Plan;
 use crate::quiescent::Domain;
+use crate::sinks::Names;
 use crate::tables::Tables;
 
 /// What start-up hands to the control plane. Tables are empty, ports started; workers may run already.
@@ -54,6 +62,12 @@ pub struct Parts {
     pub max_interfaces: u32,
     /// Packets that all rings between workers hold together.
     pub ring_capacity: u64,
+    /// Where packets are asked for.
+    pub desk: Desk,
+    /// What sinks' threads know of interfaces.
+    pub names: Arc<Names>,
+    /// What tells the time in records.
+    pub clock: Arc<Clock>,
 }
 
 /// A port and its own interface, the one of untagged frames.
@@ -111,7 +125,23 @@ pub struct Control {
     sizes: Sizes,
     /// `[eal] args`, as the engine started with them.
     eal: Vec<String>,
+    desk: Desk,
+    names: Arc<Names>,
+    clock: Arc<Clock>,
+    sessions: Sessions,
+    /// The configuration that was applied last.
+    applied: Config,
+    ticked: Ticked,
 }
+
+/// When things were last done that are to be done now and then.
+struct Ticked {
+    clock: Instant,
+    policers: Instant,
+}
+
+/// Nothing that counts ticks is left alone for longer.
+const REFRESH: Duration = Duration::from_secs(3600);
 
 impl Control {
     /// Sets up the ports' interfaces and applies the configuration that the engine starts with.
@@ -131,13 +161,34 @@ impl Control {
             pools,
             max_interfaces,
             ring_capacity,
+            desk,
+            names,
+            clock,
         } = parts;
         let means = Means { tables, domain, fib4, fib6, sizes, max_interfaces };
         let model = Model::new(means, ports)?;
-        let mut control =
-            Control { model, workers, plan, pools, ring_capacity, sizes, eal: config.eal.clone() };
+        let mut control = Control {
+            model,
+            workers,
+            plan,
+            pools,
+            ring_capacity,
+            sizes,
+            eal: config.eal.clone(),
+            desk,
+            names,
+            clock,
+            sessions: Sessions::default(),
+            applied: Config { punt: config.punt.clone(), ..Config::default() },
+            ticked: Ticked { clock: Instant::now(), policers: Instant::now() },
+        };
         control.apply(config)?;
         Ok(control)
+    }
+
+    /// Every reason, and what was punted for it.
+    pub fn reasons(&self) -> Vec<punt::control::types::ReasonRow> {
+        self.desk.reason_rows()
     }
 
     /// Makes what is set that which `config` says; what an operator added and the configuration does not mention stays. Returns what the
@@ -146,7 +197,20 @@ impl Control {
     /// # Errors
     /// When something cannot be done; then nothing has changed.
     pub fn apply(&mut self, config: &Config) -> Result<Vec<String>, Refused> {
+        // Registrations and redirections name interfaces, which are to be there first.
         let changes = self.model.apply(config).map_err(|refused| self.at_start(config, refused))?;
+        self.tell_interfaces();
+        let before = self.desk.remember();
+        let changes = match self.apply_punting(config) {
+            Ok(more) => changes + more,
+            Err(refused) => {
+                self.desk.restore(before);
+                self.back_to_applied();
+                return Err(refused);
+            }
+        };
+        self.desk.commit();
+        self.applied = Config { punt: self.applied.punt.clone(), ..config.clone() };
         let mut notes = vec![match changes {
             0 => "nothing changed".to_owned(),
             1 => "1 change".to_owned(),
@@ -170,6 +234,29 @@ impl Control {
         Ok(notes)
     }
 
+    /// Puts interfaces, neighbours and routes back to what the configuration before said, when the rest of the new one is refused.
+    fn back_to_applied(&mut self) {
+        let applied = std::mem::take(&mut self.applied);
+        if let Err(refused) = self.model.apply(&applied) {
+            log::error!("what was set before cannot be set again: {refused}");
+        }
+        self.applied = applied;
+        self.tell_interfaces();
+    }
+
+    /// What is to be done now and then: the server calls this at least once a second.
+    pub(super) fn tick(&mut self) {
+        self.expire_sessions();
+        if self.ticked.clock.elapsed() >= punt::clock::RENEWAL {
+            self.ticked.clock = Instant::now();
+            self.clock.renew(dpdk_sys::tsc());
+        }
+        if self.ticked.policers.elapsed() >= REFRESH {
+            self.ticked.policers = Instant::now();
+            self.desk.refresh();
+        }
+    }
+
     /// A table that is too small now may be large enough in the file.
     fn at_start(&self, config: &Config, refused: Refused) -> Refused {
         match config.tables != self.sizes && refused.message.starts_with("tables.") {
@@ -184,6 +271,14 @@ impl Control {
         if config.tables != self.sizes {
             notes.push(
                 "[tables] is read at start only: restart the engine to make its tables that large".into(),
+            );
+        }
+        if config.punt.directory != self.applied.punt.directory
+            || config.punt.memory != self.applied.punt.memory
+        {
+            notes.push(
+                "[punt] directory and memory are read at start only: restart the engine to change them"
+                    .into(),
             );
         }
         if config.eal != self.eal {

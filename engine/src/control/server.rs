@@ -22,6 +22,9 @@ use self::clients::Clients;
 /// Clients taken in at once, before those inside have their turn.
 const MAX_ACCEPTED: usize = 64;
 
+/// The longest time without a [`tick`](Service::tick).
+const TICK: Duration = Duration::from_secs(1);
+
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
 
@@ -43,6 +46,14 @@ pub trait Service {
 
     /// Reads the configuration again.
     fn reload(&mut self, file: &Path);
+
+    /// A connection has ended.
+    fn leave(&mut self, session: Self::Session) {
+        drop(session);
+    }
+
+    /// Called now and then, at least once a second.
+    fn tick(&mut self) {}
 }
 
 /// What other threads ask of the control thread.
@@ -119,8 +130,8 @@ impl Server {
         let mut more_at_the_door = false;
         loop {
             let idle = clients.waiting.is_empty() && !more_at_the_door;
-            let patience = if idle { None } else { Some(Duration::ZERO) };
-            match self.poll.poll(&mut events, patience) {
+            let patience = if idle { TICK } else { Duration::ZERO };
+            match self.poll.poll(&mut events, Some(patience)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }
@@ -134,6 +145,10 @@ impl Server {
             if more_at_the_door {
                 more_at_the_door = self.accept(&mut clients);
             }
+            for session in clients.gone.drain(..) {
+                service.leave(session);
+            }
+            service.tick();
             for command in self.commands.try_iter() {
                 match command {
                     Command::Reload(file) => service.reload(&file),

@@ -1,11 +1,11 @@
 //! Statistics: the workers' rows of counters, added up under the names of the graph.
 
-use punt::control::types::{DropStats, InterfaceRow, InterfaceStats, ReasonCounters, ReasonRow, WorkerStats};
+use punt::control::types::{DropStats, InterfaceRow, InterfaceStats, WorkerStats};
 use serde::Serialize;
 
 use super::Control;
 use super::model::InterfaceFacts;
-use crate::counters::{PerInterface, PerReason, Total};
+use crate::counters::{PerInterface, Total};
 use crate::node::To;
 use crate::tables::Tpid;
 
@@ -132,32 +132,6 @@ impl Control {
         rows
     }
 
-    /// Every reason, and what was punted for it. Nobody can register yet, so what is punted finds no sink; copies count here too.
-    pub fn reasons(&self) -> Vec<ReasonRow> {
-        let plan = &self.plan;
-        let row = |registered: &punt::Registered| {
-            let reason = registered.reason;
-            let count = |what| self.sum(plan.layout.reason(registered.id, what));
-            let packets = count(PerReason::Packets) + count(PerReason::Copies);
-            let bytes = count(PerReason::Bytes) + count(PerReason::CopiedBytes);
-            ReasonRow {
-                id: registered.id,
-                name: reason.name.to_owned(),
-                class: reason.class,
-                action: reason.action,
-                rate: reason.rate.into(),
-                burst: reason.burst,
-                source_rate: None,
-                interface_rate: None,
-                sample: 1,
-                node: registered.node(),
-                text: reason.text.to_owned(),
-                counters: ReasonCounters { packets, bytes, no_sink: packets, ..ReasonCounters::default() },
-            }
-        };
-        plan.registry.iter().map(row).collect()
-    }
-
     /// What each worker did.
     pub fn workers(&self) -> Vec<WorkerStats> {
         let row = |(at, worker): (usize, &super::WorkerHandle)| {
@@ -186,14 +160,16 @@ impl Control {
     pub(super) fn verdicts(&self, read: impl Fn(usize) -> u64) -> Verdicts {
         let mut verdicts = Verdicts::default();
         for (at, (_, edges)) in self.plan.nodes.iter().enumerate() {
-            for (edge, index) in edges.iter().zip(self.plan.layout.node(at).edges.clone()) {
+            let place = self.plan.layout.node(at);
+            for ((edge, index), trapped) in edges.iter().zip(place.edges.clone()).zip(place.trapped.clone()) {
                 let packets = read(index);
                 match edge.to {
                     To::Sent => verdicts.transmitted += packets,
                     To::Handed => verdicts.handed += packets,
                     To::Drop(_) => verdicts.dropped += packets,
                     To::Punt(_) | To::Chosen => verdicts.punted += packets,
-                    To::PuntElse(..) | To::Node(_) => {}
+                    To::PuntElse(..) => verdicts.punted += read(trapped),
+                    To::Node(_) => {}
                 }
             }
         }

@@ -4,7 +4,9 @@ use super::Control;
 
 impl Control {
     /// Stops and closes the ports. The workers have left and dropped their queues. Returns what is not as it should be, a sentence each.
-    pub fn stop(self) -> Vec<String> {
+    pub fn stop(mut self) -> Vec<String> {
+        // Sinks put away what they can while the ports are still there; nobody offers them anything any more.
+        self.desk.close();
         let mut findings = Vec::new();
         for port in self.model.into_ports() {
             let name = port.name().to_owned();

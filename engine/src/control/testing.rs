@@ -46,7 +46,9 @@ fn means(sizes: Sizes) -> (Means, Vec<PortHandle>) {
     let (reader4, fib4) = fib4("v4", v4.routes, v4.groups, HOP_NO_ROUTE, ANY_SOCKET).expect("the FIB fits");
     let (reader6, fib6) = fib6("v6", v6.routes, v6.groups, HOP_NO_ROUTE, ANY_SOCKET).expect("the FIB fits");
     let (hops, ports) = (sizes.hops(MAX_INTERFACES) as usize, 32);
-    let tables = Tables::new(MAX_INTERFACES as usize, ports, hops, Lpm4::Dpdk(reader4), Lpm6::Dpdk(reader6));
+    let punt = Arc::new(punt::desk::Tables::new(300));
+    let (reader4, reader6) = (Lpm4::Dpdk(reader4), Lpm6::Dpdk(reader6));
+    let tables = Tables::new(MAX_INTERFACES as usize, ports, hops, reader4, reader6, punt);
     let (tables, domain) = (Arc::new(tables), Domain::new(4));
     let handle = |(index, name): (u32, &str)| PortHandle { port: port(name), interface: name.into(), index };
     let ports = [(1, "lan"), (2, "wan")].map(handle).into();
@@ -70,7 +72,11 @@ pub fn control(sizes: Sizes) -> (Control, [Arc<Counters>; 2]) {
         idle: 0,
     }];
     let (ring_capacity, eal) = (1024, vec!["--no-huge".into()]);
+    let desk = crate::testing::desk(&plan, domain.clone(), 2);
     let parts = Parts {
+        desk,
+        names: Arc::default(),
+        clock: crate::testing::clock(),
         tables,
         domain,
         fib4,

@@ -1,8 +1,8 @@
 //! `ether-input`: whose frame is it, which interface is it on, what does it carry?
 
-use crate::counters::{PerInterface, Tally};
+use crate::counters::PerInterface;
 use crate::edges;
-use crate::node::{Context, NextOf, Node};
+use crate::node::{Context, NextOf, Node, Onward};
 use crate::nodes::arp::ArpInput;
 use crate::nodes::ip4::Ip4Input;
 use crate::nodes::ip6::Ip6Input;
@@ -38,48 +38,57 @@ impl Node for EtherInput {
     type Next = Next;
 
     fn packet(&mut self, context: &Context, packet: &mut Packet) -> Next {
-        match context.tables.interface(packet.meta.interface, context.guard) {
-            Some(interface) => input(context, interface, packet),
-            None => Next::Down,
-        }
+        let interface = context.tables.interface(packet.meta.interface, context.guard);
+        let plain = interface.filter(|interface| interface.up).and_then(|interface| plain(interface, packet));
+        plain.unwrap_or_else(|| otherwise(context, interface, packet))
     }
 
-    fn frame(&mut self, context: &Context, packets: &mut [Packet], next: &mut NextOf<Next>) {
+    fn frame<O: Onward<Next>>(
+        &mut self,
+        context: &Context,
+        packets: &mut [Packet],
+        next: &mut NextOf<Next, O>,
+    ) {
         // This node is the first to look at the bytes. They are fetched for the whole frame at once, so that all waits are one wait.
         packets.iter().for_each(|packet| packet.mbuf.prefetch_data());
-        let mut tally = Tally::received();
-        let mut interface = None;
-        for (packet, mut next) in next.each(packets) {
-            if tally.add(context.counters, packet.meta.interface, packet.mbuf.len()) {
-                interface = context.tables.interface(packet.meta.interface, context.guard);
+        for (index, packets, mut next) in next.runs(packets, |packet| packet.meta.interface) {
+            let bytes = packets.iter().map(|packet| packet.mbuf.len() as u64).sum();
+            context.counters.add_interface(index, PerInterface::RxPackets, packets.len() as u64);
+            context.counters.add_interface(index, PerInterface::RxBytes, bytes);
+            let interface = context.tables.interface(index, context.guard);
+            match interface.filter(|interface| interface.up) {
+                Some(up) => next.each(packets, |packet| match plain(up, packet) {
+                    Some(Next::Ip4) => None,
+                    Some(edge) => Some(edge),
+                    None => Some(otherwise(context, interface, packet)),
+                }),
+                None => next.each(packets, |packet| Some(otherwise(context, interface, packet))),
             }
-            next.is(interface.map_or(Next::Down, |interface| input(context, interface, packet)));
         }
-        tally.flush(context.counters);
     }
 }
 
-/// What a frame that came in on `interface` carries.
+/// Where a frame goes that has no tags, is for us and from a possible neighbour, and carries IP; `None` for any other frame.
 #[inline(always)]
-fn input(context: &Context, interface: &Interface, packet: &mut Packet) -> Next {
-    let Some(header) = packet.bytes().first_chunk::<16>() else { return short(context, interface, packet) };
-    let (destination, source) = addresses(header);
+fn plain(interface: &Interface, packet: &mut Packet) -> Option<Next> {
     // In the byte order of the wire.
-    let ethertype = u16::from_ne_bytes([header[12], header[13]]);
-    if destination == interface.mac
-        && source != interface.mac
-        && !source.is_group()
-        && !source.is_zero()
-        && interface.up
-    {
-        const IP4: u16 = ETHERTYPE_IP4.to_be();
-        const IP6: u16 = ETHERTYPE_IP6.to_be();
-        if let IP4 | IP6 = ethertype {
-            packet.meta.l3 = 14;
-            return if ethertype == IP4 { Next::Ip4 } else { Next::Ip6 };
-        }
+    const IP4: u16 = ETHERTYPE_IP4.to_be();
+    const IP6: u16 = ETHERTYPE_IP6.to_be();
+    let header = packet.bytes().first_chunk::<16>()?;
+    let (destination, source) = addresses(header);
+    if destination != interface.mac || source == interface.mac || source.is_group() || source.is_zero() {
+        return None;
     }
-    anything(context, interface, packet, destination, source, u16::from_be(ethertype))
+    let ethertype = u16::from_ne_bytes([header[12], header[13]]);
+    if ethertype == IP4 {
+        packet.meta.l3 = 14;
+        return Some(Next::Ip4);
+    }
+    if ethertype == IP6 {
+        packet.meta.l3 = 14;
+        return Some(Next::Ip6);
+    }
+    None
 }
 
 /// The destination and the source of a frame.
@@ -88,17 +97,19 @@ fn addresses(header: &[u8; 16]) -> (MacAddress, MacAddress) {
     (MacAddress::at(header, 0), MacAddress::at(header, 6))
 }
 
-/// A frame of 14 or 15 bytes has a header and next to nothing behind it.
-#[cold]
-fn short(context: &Context, interface: &Interface, packet: &mut Packet) -> Next {
+/// Where any frame goes. One of 14 or 15 bytes has a header and next to nothing behind it.
+#[inline(never)]
+fn otherwise(context: &Context, interface: Option<&Interface>, packet: &mut Packet) -> Next {
+    let Some(interface) = interface else { return Next::Down };
     let mut header = [0; 16];
     let bytes = packet.bytes();
     if bytes.len() < 14 {
         return missing(packet, 14, Next::Short);
     }
-    header[..bytes.len()].copy_from_slice(bytes);
+    let len = bytes.len().min(16);
+    header[..len].copy_from_slice(&bytes[..len]);
     let (destination, source) = addresses(&header);
-    let ethertype = u16::from_be_bytes([header[12], header[13]]);
+    let ethertype = be16(&header, 12);
     anything(context, interface, packet, destination, source, ethertype)
 }
 

@@ -19,21 +19,22 @@ mod captures;
 mod whole;
 
 use crate::graph::Stages;
+use crate::node::Joined;
 
 /// The nodes, the first being where packets come in.
 pub fn all(transmit: transmit::Transmit) -> Stages {
     vec![
-        Box::new(ether::EtherInput),
+        Box::new(Joined(ether::EtherInput, ip4::Ip4Input)),
         Box::new(inject::Inject),
         Box::new(l2::L2Dispatch),
         Box::new(arp::ArpInput),
         Box::new(ip4::Ip4Input),
-        Box::new(ip4::Ip4Lookup),
+        Box::new(Joined(ip4::Ip4Lookup, ip4::Ip4Rewrite)),
         Box::new(ip4::Ip4Options),
         Box::new(ip4::Ip4Local),
         Box::new(ip4::Ip4Rewrite),
         Box::new(ip6::Ip6Input),
-        Box::new(ip6::Ip6Lookup),
+        Box::new(Joined(ip6::Ip6Lookup, ip6::Ip6Rewrite)),
         Box::new(ip6::Ip6HopByHop),
         Box::new(ip6::Ip6Local),
         Box::new(ip6::Ip6Rewrite),

@@ -104,7 +104,8 @@ impl<Q: Queue> Stage for Transmit<Q> {
         let mut left = Left { context, frame, next, first_edge };
         // The ports that have something to send, the first in the lowest bit.
         let mut pending = 0_u64;
-        for (at, Packet { mbuf, meta }) in self.taken.drain(..).enumerate() {
+        let mut taken = self.taken.drain(..);
+        while let Some(Packet { mbuf, meta }) = taken.next() {
             let mut port = self.ports.get_mut(meta.port as usize);
             let refused = match &mut port {
                 Some(port) => port.add(context.counters, meta.egress, mbuf),
@@ -112,9 +113,13 @@ impl<Q: Queue> Stage for Transmit<Q> {
             };
             match refused {
                 Ok(()) => pending |= 1 << meta.port,
-                Err(mbuf) => elsewhere(port, Packet { mbuf, meta: self.metas[at] }, &mut left),
+                Err(mbuf) => {
+                    let meta = self.metas[self.metas.len() - 1 - taken.len()];
+                    elsewhere(port, Packet { mbuf, meta }, &mut left);
+                }
             }
         }
+        drop(taken);
         while pending != 0 {
             let at = pending.trailing_zeros() as usize;
             pending &= pending - 1;

@@ -40,9 +40,13 @@ pub struct Adjacency {
     pub port: u16,
     /// The largest L3 packet it takes, in bytes.
     pub mtu: u16,
+    untagged: u32,
     header_len: u8,
     header: [u8; MAX_HEADER],
 }
+
+/// Bytes of an L2 header without tags.
+pub const UNTAGGED: usize = 14;
 
 impl Adjacency {
     /// To the neighbour `destination`, out of `interface` on `port`, with `tags` from the outermost inwards.
@@ -63,7 +67,14 @@ impl Adjacency {
             header[len + 2..len + 4].copy_from_slice(&vlan.to_be_bytes());
             len += 4;
         }
-        Adjacency { interface, port, mtu, header_len: len as u8 + 2, header }
+        let untagged = if tags.is_empty() { UNTAGGED as u32 + mtu as u32 } else { 0 };
+        Adjacency { interface, port, mtu, untagged, header_len: len as u8 + 2, header }
+    }
+
+    /// Does a frame of `len` bytes, with a header without tags, leave with another one like it and nothing to trim?
+    #[inline(always)]
+    pub fn takes_untagged(&self, len: u32) -> bool {
+        len <= self.untagged
     }
 
     /// Bytes of the L2 header: 14, 18 or 22.

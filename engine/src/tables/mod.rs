@@ -8,7 +8,7 @@ mod hop;
 mod interface;
 
 pub use fib::{Lpm4, Lpm6};
-pub use hop::{Adjacency, Ecmp, Hop, MAX_PATHS};
+pub use hop::{Adjacency, Ecmp, Hop, MAX_PATHS, UNTAGGED};
 pub use interface::{Interface, MacAddress, NO_INTERFACE, PortTags, Tpid};
 
 use std::sync::Arc;
@@ -75,6 +75,15 @@ impl Tables {
     #[inline(always)]
     pub fn interface<'a>(&'a self, index: u32, guard: &'a Guard<'_>) -> Option<&'a Interface> {
         self.interfaces.get(index as usize)?.get(guard)
+    }
+
+    /// The neighbour that the hop numbered `hop` leads to; `None` if it leads elsewhere.
+    #[inline(always)]
+    pub fn neighbor<'a>(&'a self, hop: u32, guard: &'a Guard<'_>) -> Option<&'a Adjacency> {
+        match self.hops.get(hop as usize)?.get(guard)? {
+            Hop::Forward(adjacency) => Some(adjacency),
+            _ => None,
+        }
     }
 
     /// Where the hop numbered `hop` leads; nowhere, if it is not in use.

@@ -3,6 +3,7 @@
 pub mod frames;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -23,6 +24,11 @@ pub struct Rig {
     ports: Vec<(Ring, Ring)>,
     pool: Pool,
     eal: Eal,
+}
+
+/// Beside it stand the sockets to which clients send.
+fn socket() -> PathBuf {
+    std::env::temp_dir().join(format!("puntd-test-{}.sock", std::process::id()))
 }
 
 impl Rig {
@@ -55,7 +61,7 @@ impl Rig {
         let pool = Pool::new("test", 4095, 0, dpdk_sys::DEFAULT_DATA_ROOM, ANY_SOCKET).expect("a pool");
         let config = Config::parse(config, "test").unwrap_or_else(|errors| panic!("{errors:?}"));
         let Engine { control, workers } =
-            Engine::new(&eal, &config, 64, IdlePolicy::Spin).expect("the engine starts");
+            Engine::new(&eal, &config, 64, IdlePolicy::Spin, &socket()).expect("the engine starts");
         let workers = workers.into_iter().map(|(_, worker)| worker).collect();
         Rig { control, workers, ports: rings, pool, eal }
     }
@@ -101,7 +107,8 @@ impl Rig {
 
     /// Packets punted for `reason`.
     pub fn punted(&self, reason: &str) -> u64 {
-        self.control.reasons().iter().find(|row| row.name == reason).map_or(0, |row| row.counters.packets)
+        let rows = self.control.reasons();
+        rows.iter().find(|row| row.name == reason).map_or(0, |row| row.counters.packets)
     }
 
     /// What the control socket answers to `method` with these parameters (JSON).

@@ -7,6 +7,7 @@
 mod cover;
 mod entries;
 mod passives;
+mod policers;
 mod reasons;
 mod registrations;
 mod show;
@@ -23,13 +24,12 @@ use crate::dispatch::Table;
 use crate::matching::Family;
 use crate::policer::Budget;
 use crate::quiescent::{Domain, Guard, Retired, Slot};
-use crate::sink::Dirty;
 
 pub use cover::{Cell, Place};
 pub use entries::cells_of;
 pub use passives::Towards;
 pub use reasons::Static;
-pub use registrations::Wanted;
+pub use registrations::{Wanted, limit_of};
 pub use show::ReasonFacts;
 pub use sinks::{Means, Open};
 
@@ -95,6 +95,9 @@ impl From<String> for Refused {
     }
 }
 
+/// What was set at some time.
+pub struct Before(State);
+
 /// What a desk is made of.
 pub struct Setup {
     /// Empty tables.
@@ -107,8 +110,6 @@ pub struct Setup {
     pub now: fn() -> u64,
     /// What ticks are.
     pub clock: Arc<Clock>,
-    /// The workers' dirty words.
-    pub dirty: Vec<Arc<Dirty>>,
     /// How sinks get what they need of the machine.
     pub means: Box<dyn Means>,
     /// What all rings together may take, in bytes.
@@ -123,7 +124,6 @@ pub struct Desk {
     workers: usize,
     now: fn() -> u64,
     clock: Arc<Clock>,
-    dirty: Vec<Arc<Dirty>>,
     means: Box<dyn Means>,
     budget: Arc<Budget>,
     memory: usize,
@@ -131,6 +131,8 @@ pub struct Desk {
     /// Ids given so far; none is ever given twice.
     ids: Ids,
     touched: Touched,
+    /// Sinks that are deleted, and whose threads are to end when workers know.
+    closing: Vec<SinkEntry>,
 }
 
 #[derive(Clone, Default)]
@@ -140,6 +142,9 @@ struct State {
     sinks: BTreeMap<String, SinkEntry>,
     registrations: BTreeMap<u32, Registration>,
     passives: Vec<PassiveEntry>,
+    /// Policers as they were set, to be written to a configuration.
+    set_classes: Vec<crate::control::types::ClassSet>,
+    set_policers: Vec<crate::control::types::PolicerSet>,
 }
 
 #[derive(Default)]
@@ -163,7 +168,7 @@ struct Touched {
 impl Desk {
     /// A desk at which nobody has asked for anything yet.
     pub fn new(setup: Setup, statics: Vec<Static>) -> Desk {
-        let Setup { tables, domain, workers, now, clock, dirty, means, memory } = setup;
+        let Setup { tables, domain, workers, now, clock, means, memory } = setup;
         let budget = Arc::new(Budget::new(clock.hz(), now()));
         let mut desk = Desk {
             tables,
@@ -172,13 +177,13 @@ impl Desk {
             workers,
             now,
             clock,
-            dirty,
             means,
             budget,
             memory,
             state: State { reasons: vec![None], ..State::default() },
             ids: Ids::default(),
             touched: Touched::default(),
+            closing: Vec::new(),
         };
         for reason in statics {
             desk.add_static(reason);
@@ -190,6 +195,11 @@ impl Desk {
     /// The tables that workers look at.
     pub fn tables(&self) -> &Arc<Tables> {
         &self.tables
+    }
+
+    /// What time it is, in ticks.
+    pub fn now(&self) -> u64 {
+        (self.now)()
     }
 
     /// The budget of all classes.
@@ -208,6 +218,7 @@ impl Desk {
         }
         self.set_claims(&touched);
         self.domain.reclaim(&mut self.retired);
+        self.close_sinks();
         if touched.freed.is_empty() {
             return;
         }
@@ -220,6 +231,19 @@ impl Desk {
         self.domain.reclaim(&mut self.retired);
     }
 
+    /// What is set now, to be [restored](Desk::restore) if changes that belong together cannot all be done.
+    pub fn remember(&self) -> Before {
+        Before(self.state.clone())
+    }
+
+    /// Makes what is set that which it was. The caller commits.
+    pub fn restore(&mut self, before: Before) {
+        // What was made since has touched entries, which are made again from what was before.
+        let after = std::mem::replace(&mut self.state, before.0);
+        self.closing.extend(after.sinks.into_values());
+        self.commit();
+    }
+
     /// Does all that `changes` does, or nothing.
     ///
     /// # Errors
@@ -228,21 +252,13 @@ impl Desk {
         &mut self,
         changes: impl FnOnce(&mut Desk) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
-        let before = self.state.clone();
-        match changes(self) {
-            Ok(done) => {
-                self.commit();
-                self.close_sinks(before);
-                Ok(done)
-            }
-            Err(refused) => {
-                // What was made since has touched entries, which are made again from what was before.
-                let after = std::mem::replace(&mut self.state, before);
-                self.commit();
-                self.close_sinks(after);
-                Err(refused)
-            }
+        let before = self.remember();
+        let done = changes(self);
+        if done.is_err() {
+            self.restore(before);
         }
+        self.commit();
+        done
     }
 
     /// What is to be done now and then, at least once a day: nothing that counts ticks may be left alone for long.

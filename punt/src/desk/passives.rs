@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::registrations::limit_of;
 use super::{Desk, Refused};
+use crate::control::types::Policed;
 use crate::control::types::passive::PassiveFamily;
 use crate::control::types::sink::Life;
 use crate::dispatch::Registered;
@@ -42,6 +43,11 @@ pub(super) struct PassiveEntry {
 }
 
 impl PassiveEntry {
+    pub fn policed(&self) -> Policed {
+        let interface = self.interface.as_ref().map(|(_, name)| name.clone());
+        Policed::Passive { family: self.family, interface }
+    }
+
     pub fn sink(&self) -> Option<&str> {
         match &self.to {
             Towards::Sink(sink) => Some(sink),

@@ -94,6 +94,7 @@ const DEFAULT_LIMIT: Limit = Limit::new(4000, 1600);
 impl Desk {
     pub(super) fn add_static(&mut self, shipped: Static) {
         self.ids.reason += 1;
+        self.means.name(self.ids.reason, Some(&shipped.name));
         let reason = self.reason(self.ids.reason, shipped, None);
         self.touched.cells.extend(reason.shipped.cells.iter().copied());
         self.touched.reasons.insert(self.state.reasons.len() as u32);
@@ -198,6 +199,7 @@ impl Desk {
         };
         let index = self.free_index()?;
         self.ids.reason += 1;
+        self.means.name(self.ids.reason, Some(&shipped.name));
         let mut reason = self.reason(self.ids.reason, shipped, Some(interest.clone()));
         if let Some(base) = base {
             reason.action = (base.action == Action::Copy).then_some(Action::Copy);
@@ -253,6 +255,25 @@ impl Desk {
         set.merge(wanted);
         self.touched.reasons.insert(index);
         self.make_lanes(index)
+    }
+
+    /// Makes a reason what its source declares.
+    pub fn reset_reason(&mut self, name: &str) {
+        let now = (self.now)();
+        let Some(index) = self.named(name) else { return };
+        let Some(reason) = self.state.reasons[index as usize].as_mut() else { return };
+        let reason = Arc::make_mut(reason);
+        reason.class = reason.shipped.class;
+        (reason.action, reason.sample) = (None, None);
+        (reason.source_rate, reason.interface_rate) = (None, None);
+        reason.set = None;
+        reason.policer.set(reason.shipped.limit, now);
+        self.touched.reasons.insert(index);
+    }
+
+    /// Reasons that were set otherwise than they ship.
+    pub fn set_reasons(&self) -> Vec<ReasonSet> {
+        self.reasons().filter_map(|(_, reason)| reason.set.clone()).collect()
     }
 
     /// The error for a name that no reason has.

@@ -110,6 +110,24 @@ impl Desk {
         Ok(id)
     }
 
+    /// The registration of that sink with the same match, source, interface, limit and the rest, if there is one.
+    pub fn registered(&self, wanted: &Wanted) -> Option<u32> {
+        let same = |theirs: &Wanted| {
+            let Wanted { matching, sink, limit, interface, source, snaplen, exclusive, .. } = theirs;
+            (matching, sink, limit, interface)
+                == (&wanted.matching, &wanted.sink, &wanted.limit, &wanted.interface)
+                && (source, snaplen, exclusive) == (&wanted.source, &wanted.snaplen, &wanted.exclusive)
+        };
+        self.state.registrations.values().find(|it| same(&it.wanted)).map(|it| it.id)
+    }
+
+    /// Makes a registration the configuration's.
+    pub fn adopt(&mut self, id: u32) {
+        if let Some(it) = self.state.registrations.get_mut(&id) {
+            Arc::make_mut(&mut it.wanted).life = Life::Config;
+        }
+    }
+
     /// Who is in the way of it?
     fn check_owners(&self, wanted: &Wanted, interest: &Interest) -> Result<(), Refused> {
         for other in self.state.registrations.values() {
@@ -180,7 +198,8 @@ impl Desk {
     fn free_unused(&mut self, index: u32) {
         let made = self.by_index(index).is_some_and(|reason| reason.made_by.is_some());
         if made && !self.state.registrations.values().any(|registration| registration.reason == Some(index)) {
-            self.state.reasons[index as usize] = None;
+            let gone = self.state.reasons[index as usize].take();
+            self.means.name(gone.map_or(0, |reason| reason.id), None);
             self.touched.reasons.remove(&index);
             self.touched.freed.push(index);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::registrations::{limit_of, limit_or_none};
-use super::{Desk, Refused, State};
+use super::{Desk, Refused};
 use crate::control::types::sink::{Life, SinkAdd, SinkCounters, SinkState};
 use crate::dispatch::Lanes;
 use crate::lane::Lane;
@@ -19,6 +19,9 @@ pub trait Means: Send {
     /// # Errors
     /// What could not be opened, and why: one sentence.
     fn open(&self, sink: Arc<Sink>, target: &Target) -> Result<Arc<dyn Open>, String>;
+
+    /// The name of the reason with this id, for sinks' threads to find; or it is gone.
+    fn name(&self, reason: u32, name: Option<&str>);
 
     /// The books of the registration `id`, for sinks' threads to find; or it is gone.
     fn settle(&self, id: u32, books: Option<Arc<Settled>>);
@@ -109,6 +112,10 @@ impl Desk {
                 there.target
             )));
         }
+        if self.closing.iter().any(|closing| closing.sink.name == *name) {
+            // Its thread must let go of its sockets first.
+            self.commit();
+        }
         let taken = |slot: &usize| self.state.sinks.values().any(|sink| sink.sink.slot == *slot);
         let slot = (0..MAX_SINKS).find(|slot| !taken(slot)).ok_or_else(|| {
             Refused(format!("there are {MAX_SINKS} sinks, and there can be no more; delete one first"))
@@ -156,11 +163,21 @@ impl Desk {
             )));
         }
         if let Some(entry) = self.state.sinks.remove(name) {
-            // No entry leads here any more once this is committed.
-            self.commit();
-            entry.open.close();
+            self.closing.push(entry);
         }
         Ok(())
+    }
+
+    /// Makes a sink the configuration's.
+    pub fn adopt_sink(&mut self, name: &str) {
+        if let Some(sink) = self.state.sinks.get_mut(name) {
+            sink.life = Life::Config;
+        }
+    }
+
+    /// Where the client of a sink sends what it wants injected.
+    pub fn inject_of(&self, name: &str) -> Option<String> {
+        self.state.sinks.get(name)?.open.inject()
     }
 
     pub(super) fn no_sink(&self, name: &str) -> Refused {
@@ -171,11 +188,11 @@ impl Desk {
         })
     }
 
-    /// Ends the threads of sinks that `other` has and that are not set.
-    pub(super) fn close_sinks(&mut self, other: State) {
-        for (name, entry) in other.sinks {
-            let still = self.state.sinks.get(&name).is_some_and(|now| Arc::ptr_eq(&now.sink, &entry.sink));
-            if !still {
+    /// Ends the threads of sinks that were deleted and did not come back. No entry leads to them any more.
+    pub(super) fn close_sinks(&mut self) {
+        for entry in std::mem::take(&mut self.closing) {
+            let now = self.state.sinks.get(&entry.sink.name);
+            if !now.is_some_and(|now| Arc::ptr_eq(&now.sink, &entry.sink)) {
                 entry.open.close();
             }
         }

@@ -103,6 +103,14 @@ fn reads_what_people_write() {
 }
 
 #[test]
+fn the_example_of_the_documentation_reads() {
+    let text = include_str!("../../../../docs/punting.md");
+    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config = Config::parse(example, "punting.md").unwrap();
+    assert_eq!((config.sinks.len(), config.policers.len()), (1, 1));
+}
+
+#[test]
 fn says_what_is_wrong_where_and_what_would_be_right() {
     for (text, fault) in [
         (

@@ -55,6 +55,8 @@ pub struct Model {
     hops: Hops,
     /// On which interface a next hop lies, as far as somebody asked since addresses changed.
     resolved: HashMap<IpAddr, u32>,
+    /// Ways that the passive punt redirects by, and their hops.
+    ways: HashMap<(u32, IpAddr), u32>,
     sizes: Sizes,
     staged: Staged,
     published: Published,
@@ -113,6 +115,7 @@ impl Model {
             rib: Rib::default(),
             hops: Hops::default(),
             resolved: HashMap::new(),
+            ways: HashMap::new(),
             sizes,
             staged: Staged::default(),
             published: Published::new(tables, domain, fibs),
@@ -262,6 +265,36 @@ impl Model {
                 None => format!("there is no interface {name}; there are {}", names.join(", ")),
             }
         })
+    }
+
+    /// The index of an interface that somebody named.
+    ///
+    /// # Errors
+    /// If there is none; the sentence says which there are.
+    pub fn known(&self, name: &str) -> Result<u32, Refused> {
+        self.named(name).map_err(Refused::new)
+    }
+
+    /// The number of the way to a neighbour, which stays this way's for as long as the engine runs: it is resolved as any route's next hop is.
+    ///
+    /// # Errors
+    /// If there is no room for another way.
+    pub fn way(&mut self, interface: u32, via: IpAddr) -> Result<u32, Refused> {
+        let target = hops::Target::Neighbor(interface, via);
+        if let Some(&way) = self.ways.get(&(interface, via)) {
+            return Ok(way);
+        }
+        let (way, new) = self.hops.acquire(target);
+        if new {
+            self.staged.new_hops.push(way);
+        }
+        if let Err(message) = self.commit() {
+            self.hops.release(way);
+            self.forget_hops();
+            return Err(Refused::new(message));
+        }
+        self.ways.insert((interface, via), way);
+        Ok(way)
     }
 
     /// The ports, in the order of their handles.

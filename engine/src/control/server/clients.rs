@@ -32,6 +32,8 @@ pub(super) struct Clients<T> {
     /// Bytes in the buffers of all of them.
     buffered: usize,
     chunk: Box<[u8]>,
+    /// What is remembered of connections that have ended.
+    pub gone: Vec<T>,
 }
 
 impl<T> Default for Clients<T> {
@@ -43,6 +45,7 @@ impl<T> Default for Clients<T> {
             clock: 0,
             buffered: 0,
             chunk: vec![0; CHUNK].into(),
+            gone: Vec::new(),
         }
     }
 }
@@ -100,6 +103,7 @@ impl<T> Clients<T> {
     fn remove(&mut self, token: Token) {
         if let Some(client) = self.by_token.remove(&token) {
             self.buffered -= client.buffered();
+            self.gone.push(client.session);
         }
     }
 

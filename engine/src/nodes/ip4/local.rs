@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_registration_claims_and_gives_back() {
-        use crate::tables::Protocol;
+        use punt::claims::Protocol;
         let mut router = Router::new();
         let id = router.plan.registry.by_name("local.ssh").expect("built in").id;
         let ping = ip4(6, LAN4, &tcp(1, 2222));

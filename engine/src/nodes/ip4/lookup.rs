@@ -4,7 +4,7 @@ use punt::reason::{Class, Reason};
 
 use super::{Ip4Local, Ip4Options, Ip4Rewrite};
 use crate::edges;
-use crate::node::{Context, NextOf, Node};
+use crate::node::{Context, NextOf, Node, Onward};
 use crate::nodes::flow::flow4;
 use crate::packet::{Flags, Packet};
 use crate::tables::{Adjacency, HOP_TORN, Hop};
@@ -66,30 +66,40 @@ impl Node for Ip4Lookup {
         along(context, packet, hop[0] as u32)
     }
 
-    fn frame(&mut self, context: &Context, packets: &mut [Packet], next: &mut NextOf<Next>) {
+    fn frame<O: Onward<Next>>(
+        &mut self,
+        context: &Context,
+        packets: &mut [Packet],
+        next: &mut NextOf<Next, O>,
+    ) {
         let (mut addresses, mut hops) = ([0; BULK], [0; BULK]);
         for (packets, mut next) in packets.chunks_mut(BULK).zip(next.chunks(BULK)) {
             for (address, packet) in addresses.iter_mut().zip(&*packets) {
                 *address = packet.meta.hop;
             }
             context.tables.fib4.lookup(&addresses[..packets.len()], &mut hops[..packets.len()]);
-            for ((packet, mut next), &hop) in next.each(packets).zip(&hops) {
-                next.is(along(context, packet, hop as u32));
-            }
+            next.each_with(packets, &hops, |packet, &hop| {
+                let hop = hop as u32;
+                (!goes_plainly(context, packet, hop)).then(|| otherwise(context, packet, hop))
+            });
         }
     }
 }
 
 /// Where the hop leads this packet.
-#[inline(always)]
 fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
-    match context.tables.hop(hop, context.guard) {
-        Hop::Forward(adjacency) if is_plain(packet, adjacency) => {
-            packet.meta.hop = hop;
-            Next::Rewrite
-        }
-        _ => otherwise(context, packet, hop),
+    if goes_plainly(context, packet, hop) { Next::Rewrite } else { otherwise(context, packet, hop) }
+}
+
+/// Sends it along the hop if that leads to a neighbour and nothing is to be said about it.
+#[inline(always)]
+fn goes_plainly(context: &Context, packet: &mut Packet, hop: u32) -> bool {
+    let neighbor = context.tables.neighbor(hop, context.guard);
+    let plain = neighbor.is_some_and(|adjacency| is_plain(packet, adjacency));
+    if plain {
+        packet.meta.hop = hop;
     }
+    plain
 }
 
 /// Is there nothing to say about this packet but that it leaves by another interface?

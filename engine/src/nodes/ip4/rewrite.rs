@@ -4,10 +4,10 @@ use punt::reason::{Class, Reason};
 
 use crate::edges;
 use crate::node::{Context, Node};
-use crate::nodes::rewrite::{split, write_link_header, write_untagged};
+use crate::nodes::rewrite::{split, split_plain, write_link_header, write_untagged};
 use crate::nodes::transmit::Transmit;
 use crate::packet::{Flags, Packet};
-use crate::tables::{Adjacency, Hop};
+use crate::tables::Adjacency;
 use crate::wire::{ETHERTYPE_IP4, Ip4};
 
 /// A packet whose TTL ran out here; a router answers it with ICMP time exceeded.
@@ -36,6 +36,7 @@ edges! {
 }
 
 /// Checks TTL and MTU; takes one from the TTL and writes the egress' L2 header.
+#[derive(Clone, Copy)]
 pub struct Ip4Rewrite;
 
 impl Node for Ip4Rewrite {
@@ -44,18 +45,19 @@ impl Node for Ip4Rewrite {
 
     #[inline(always)]
     fn packet(&mut self, context: &Context, packet: &mut Packet) -> Next {
-        let Hop::Forward(adjacency) = context.tables.hop(packet.meta.hop, context.guard) else {
+        let Some(adjacency) = context.tables.neighbor(packet.meta.hop, context.guard) else {
             return Next::Gone;
         };
-        let too_long = packet.mbuf.len() > packet.meta.l3 as u32 + adjacency.mtu as u32;
-        let Some((link, header)) = split::<20>(packet) else { return Next::Short };
-        if Ip4(header).ttl() <= 1 {
-            return Next::Expired;
-        }
-        if !too_long && write_untagged(link, adjacency, ETHERTYPE_IP4) {
-            decrement_ttl(header);
-        } else if let Err(next) = trim_and_write(packet, adjacency) {
-            return next;
+        match split_plain::<20>(packet, adjacency) {
+            Some((link, header)) if Ip4(header).ttl() > 1 => {
+                write_untagged(link, adjacency, ETHERTYPE_IP4);
+                decrement_ttl(header);
+            }
+            _ => {
+                if let Err(next) = trim_and_write(packet, adjacency) {
+                    return next;
+                }
+            }
         }
         packet.meta.egress = adjacency.interface;
         packet.meta.port = adjacency.port;
@@ -64,10 +66,14 @@ impl Node for Ip4Rewrite {
     }
 }
 
-/// A packet that has tags or gets some, or a frame that is longer than its egress takes: because of the packet, or only of what trails it.
+/// A packet that expires here, that has tags or gets some, or whose frame is longer than its egress takes: because of the packet, or only of
+/// what trails it.
 #[cold]
 fn trim_and_write(packet: &mut Packet, adjacency: &Adjacency) -> Result<(), Next> {
     let Some(ip) = packet.l3::<20>().map(Ip4) else { return Err(Next::Short) };
+    if ip.ttl() <= 1 {
+        return Err(Next::Expired);
+    }
     let (total, dont_fragment) = (ip.total_len(), ip.dont_fragment());
     if total > adjacency.mtu {
         return Err(if dont_fragment { Next::TooBig } else { Next::Fragment });
@@ -97,7 +103,7 @@ fn decrement_ttl(header: &mut [u8; 20]) {
 mod tests {
     use super::*;
     use crate::packet::NO_OFFSET;
-    use crate::tables::{MacAddress, Tpid};
+    use crate::tables::{Hop, MacAddress, Tpid};
     use crate::testing::*;
     use crate::wire::sum;
 

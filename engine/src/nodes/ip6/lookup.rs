@@ -4,7 +4,7 @@ use punt::reason::{Class, Reason};
 
 use super::{Ip6HopByHop, Ip6Local, Ip6Rewrite};
 use crate::edges;
-use crate::node::{Context, NextOf, Node};
+use crate::node::{Context, NextOf, Node, Onward};
 use crate::nodes::flow::flow6;
 use crate::packet::{Flags, Packet};
 use crate::tables::{Adjacency, HOP_TORN, Hop};
@@ -66,16 +66,22 @@ impl Node for Ip6Lookup {
         along(context, packet, hop[0] as u32)
     }
 
-    fn frame(&mut self, context: &Context, packets: &mut [Packet], next: &mut NextOf<Next>) {
+    fn frame<O: Onward<Next>>(
+        &mut self,
+        context: &Context,
+        packets: &mut [Packet],
+        next: &mut NextOf<Next, O>,
+    ) {
         let (mut addresses, mut hops) = ([[0; 16]; BULK], [0; BULK]);
         for (packets, mut next) in packets.chunks_mut(BULK).zip(next.chunks(BULK)) {
             for (address, packet) in addresses.iter_mut().zip(&*packets) {
                 *address = destination(packet);
             }
             context.tables.fib6.lookup(&addresses[..packets.len()], &mut hops[..packets.len()]);
-            for ((packet, mut next), &hop) in next.each(packets).zip(&hops) {
-                next.is(along(context, packet, hop as u32));
-            }
+            next.each_with(packets, &hops, |packet, &hop| {
+                let hop = hop as u32;
+                (!goes_plainly(context, packet, hop)).then(|| otherwise(context, packet, hop))
+            });
         }
     }
 }
@@ -87,13 +93,19 @@ fn destination(packet: &Packet) -> [u8; 16] {
 }
 
 /// Where the hop leads this packet.
-#[inline(always)]
 fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
-    packet.meta.hop = hop;
-    match context.tables.hop(hop, context.guard) {
-        Hop::Forward(adjacency) if is_plain(packet, adjacency) => Next::Rewrite,
-        _ => otherwise(context, packet, hop),
+    if goes_plainly(context, packet, hop) { Next::Rewrite } else { otherwise(context, packet, hop) }
+}
+
+/// Sends it along the hop if that leads to a neighbour and nothing is to be said about it.
+#[inline(always)]
+fn goes_plainly(context: &Context, packet: &mut Packet, hop: u32) -> bool {
+    let neighbor = context.tables.neighbor(hop, context.guard);
+    let plain = neighbor.is_some_and(|adjacency| is_plain(packet, adjacency));
+    if plain {
+        packet.meta.hop = hop;
     }
+    plain
 }
 
 /// Is there nothing to say about this packet but that it leaves by another interface?
@@ -108,9 +120,10 @@ fn otherwise(context: &Context, packet: &mut Packet, hop: u32) -> Next {
     if hop == HOP_TORN {
         return again(context, packet);
     }
-    if let Hop::Ecmp(group) = context.tables.hop(hop, context.guard) {
-        packet.meta.hop = group.pick(flow6(packet));
-    }
+    packet.meta.hop = match context.tables.hop(hop, context.guard) {
+        Hop::Ecmp(group) => group.pick(flow6(packet)),
+        _ => hop,
+    };
     match context.tables.hop(packet.meta.hop, context.guard) {
         Hop::Forward(adjacency) if is_plain(packet, adjacency) => Next::Rewrite,
         Hop::Forward(adjacency) => unusual(packet, adjacency),
@@ -128,6 +141,7 @@ fn again(context: &Context, packet: &mut Packet) -> Next {
             return along(context, packet, hop[0] as u32);
         }
     }
+    packet.meta.hop = HOP_TORN;
     Next::Torn
 }
 

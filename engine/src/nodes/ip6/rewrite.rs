@@ -4,10 +4,10 @@ use punt::reason::{Class, Reason};
 
 use crate::edges;
 use crate::node::{Context, Node};
-use crate::nodes::rewrite::{split, write_link_header, write_untagged};
+use crate::nodes::rewrite::{split, split_plain, write_link_header, write_untagged};
 use crate::nodes::transmit::Transmit;
 use crate::packet::{Flags, Packet};
-use crate::tables::{Adjacency, Hop};
+use crate::tables::Adjacency;
 use crate::wire::{ETHERTYPE_IP6, Ip6};
 
 /// A packet whose hop limit ran out here; a router answers it with ICMPv6 time exceeded.
@@ -30,6 +30,7 @@ edges! {
 }
 
 /// Checks hop limit and MTU; takes one from the hop limit and writes the egress' L2 header.
+#[derive(Clone, Copy)]
 pub struct Ip6Rewrite;
 
 impl Node for Ip6Rewrite {
@@ -38,18 +39,19 @@ impl Node for Ip6Rewrite {
 
     #[inline(always)]
     fn packet(&mut self, context: &Context, packet: &mut Packet) -> Next {
-        let Hop::Forward(adjacency) = context.tables.hop(packet.meta.hop, context.guard) else {
+        let Some(adjacency) = context.tables.neighbor(packet.meta.hop, context.guard) else {
             return Next::Gone;
         };
-        let too_long = packet.mbuf.len() > packet.meta.l3 as u32 + adjacency.mtu as u32;
-        let Some((link, header)) = split::<40>(packet) else { return Next::Short };
-        if Ip6(header).hop_limit() <= 1 {
-            return Next::Expired;
-        }
-        if !too_long && write_untagged(link, adjacency, ETHERTYPE_IP6) {
-            decrement_hop_limit(header);
-        } else if let Err(next) = trim_and_write(packet, adjacency) {
-            return next;
+        match split_plain::<40>(packet, adjacency) {
+            Some((link, header)) if Ip6(header).hop_limit() > 1 => {
+                write_untagged(link, adjacency, ETHERTYPE_IP6);
+                decrement_hop_limit(header);
+            }
+            _ => {
+                if let Err(next) = trim_and_write(packet, adjacency) {
+                    return next;
+                }
+            }
         }
         packet.meta.egress = adjacency.interface;
         packet.meta.port = adjacency.port;
@@ -58,10 +60,14 @@ impl Node for Ip6Rewrite {
     }
 }
 
-/// A packet that has tags or gets some, or a frame that is longer than its egress takes: because of the packet, or only of what trails it.
+/// A packet that expires here, that has tags or gets some, or whose frame is longer than its egress takes: because of the packet, or only of
+/// what trails it.
 #[cold]
 fn trim_and_write(packet: &mut Packet, adjacency: &Adjacency) -> Result<(), Next> {
     let Some(ip) = packet.l3::<40>().map(Ip6) else { return Err(Next::Short) };
+    if ip.hop_limit() <= 1 {
+        return Err(Next::Expired);
+    }
     let len = 40 + ip.payload_len() as u32;
     if len > adjacency.mtu as u32 {
         return Err(Next::TooBig);
@@ -83,7 +89,7 @@ fn decrement_hop_limit(header: &mut [u8; 40]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::{MacAddress, Tpid};
+    use crate::tables::{Hop, MacAddress, Tpid};
     use crate::testing::*;
 
     /// A packet that the lookup sent along `hop`.

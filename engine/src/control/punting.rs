@@ -1,0 +1,261 @@
+//! Punting on the control socket: reasons, classes, policers, sinks, registrations, the passive punt, and sessions.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use punt::control::types::{
+    ClassSet, Life, PassiveKey, PassiveSet, PolicerSet, ReasonSet, Register, RegisterAnswer, SessionAnswer,
+    SessionResume, SinkAdd, SinkAnswer, SinkKey, Unregister,
+};
+use punt::control::{RpcError, many, one};
+use punt::desk::{self, Desk, Towards, Wanted, limit_of};
+use punt::sink::Interface;
+
+use super::configuration::Session;
+use super::methods::{Answer, Params, answer, page};
+use super::model::Model;
+use super::{Control, Refused};
+use crate::nodes::redirect::AS_IT_CAME;
+
+impl From<desk::Refused> for Refused {
+    fn from(refused: desk::Refused) -> Refused {
+        Refused::new(refused.0)
+    }
+}
+
+impl Control {
+    /// Answers the methods of punting; none for another method.
+    pub(super) fn punting(&mut self, session: &mut Session, method: &str, params: Params) -> Option<Answer> {
+        Some(match method {
+            "reason.list" | "stats.reasons" => page(params, self.desk.reason_rows()),
+            "reason.set" => self.change(params, |control, it: ReasonSet| Ok(control.desk.set_reason(&it)?)),
+            "class.list" => page(params, self.desk.class_rows()),
+            "class.set" => self.change(params, |control, it: ClassSet| Ok(control.desk.set_class(&it)?)),
+            "policer.list" => page(params, self.desk.policer_rows()),
+            "policer.set" => {
+                self.change(params, |control, it: PolicerSet| Ok(control.desk.set_policer(&it)?))
+            }
+            "sink.list" | "stats.sinks" => page(params, self.desk.sink_rows()),
+            "sink.add" => self.sink_add(session, params),
+            "sink.del" => {
+                self.change(params, |control, it: SinkKey| Ok(control.desk.delete_sink(&it.name)?))
+            }
+            "register" => self.register(session, params),
+            "unregister" => {
+                self.change(params, |control, it: Unregister| Ok(control.desk.unregister(it.id)?))
+            }
+            "registration.list" => page(params, self.desk.registration_rows()),
+            "passive.list" => page(params, self.desk.passive_rows()),
+            "passive.set" => self.change(params, |control, it: PassiveSet| {
+                it.check().map_err(Refused::new)?;
+                set_passive(&mut control.model, &mut control.desk, &it, Life::Operator)
+            }),
+            "passive.del" => self.change(params, |control, it: PassiveKey| {
+                let interface = interface(&control.model, it.interface.as_deref())?;
+                Ok(control.desk.delete_passive(it.family, interface)?)
+            }),
+            "session.resume" => self.resume(session, params),
+            _ => return None,
+        })
+    }
+
+    /// Does one thing for each item, all or none.
+    fn change<T: serde::de::DeserializeOwned>(
+        &mut self,
+        params: Params,
+        mut one: impl FnMut(&mut Control, T) -> Result<(), Refused>,
+    ) -> Answer {
+        self.together(many(params)?, |control, item| one(control, item))?;
+        answer(&())
+    }
+
+    /// Does it for all items, or for none.
+    fn together<T, U>(
+        &mut self,
+        items: Vec<T>,
+        mut one: impl FnMut(&mut Control, T) -> Result<U, Refused>,
+    ) -> Result<Vec<U>, RpcError> {
+        let several = items.len() > 1;
+        let before = several.then(|| self.desk.remember());
+        let mut done = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            match one(self, item) {
+                Ok(it) => done.push(it),
+                Err(refused) => {
+                    if let Some(before) = before {
+                        self.desk.restore(before);
+                    }
+                    self.desk.commit();
+                    return Err(Refused { index: several.then_some(index), ..refused }.into());
+                }
+            }
+        }
+        self.desk.commit();
+        Ok(done)
+    }
+
+    fn sink_add(&mut self, session: &mut Session, params: Params) -> Answer {
+        let items: Vec<SinkAdd> = many(params)?;
+        let token = self.token(session, items.iter().any(|it| it.life == Life::Session));
+        let single = items.len() == 1;
+        let added = self.together(items, |control, it| {
+            if it.life == Life::Config {
+                return Err(Refused::new("life is config; only a configuration file makes such sinks"));
+            }
+            control.desk.add_sink(&it)?;
+            Ok(it)
+        })?;
+        let mut answers = Vec::new();
+        for it in added {
+            let token = token.clone().filter(|_| it.life == Life::Session);
+            if let Some(token) = &token {
+                self.sessions.add_sink(token, &it.name);
+            }
+            answers.push(SinkAnswer { inject: self.desk.inject_of(&it.name), name: it.name, token });
+        }
+        match answers.as_slice() {
+            [one] if single => answer(one),
+            several => answer(&several),
+        }
+    }
+
+    fn register(&mut self, session: &mut Session, params: Params) -> Answer {
+        let items: Vec<Register> = many(params)?;
+        let token = self.token(session, items.iter().any(|it| it.life == Life::Session));
+        let single = items.len() == 1;
+        let owner = session.owner();
+        let made = self.together(items, |control, it| {
+            if it.life == Life::Config {
+                return Err(Refused::new(
+                    "life is config; only a configuration file makes such registrations",
+                ));
+            }
+            let life = it.life;
+            let id = register(&control.model, &mut control.desk, it, life, &owner)?;
+            Ok((id, life))
+        })?;
+        let mut answers = Vec::new();
+        for (id, life) in made {
+            let token = token.clone().filter(|_| life == Life::Session);
+            if let Some(token) = &token {
+                self.sessions.add_registration(token, id);
+            }
+            answers.push(RegisterAnswer { id, token });
+        }
+        match answers.as_slice() {
+            [one] if single => answer(one),
+            several => answer(&several),
+        }
+    }
+
+    /// The session's token, made if it is needed.
+    fn token(&mut self, session: &mut Session, needed: bool) -> Option<String> {
+        if needed && session.token.is_none() {
+            session.token = Some(self.sessions.open());
+        }
+        session.token.clone()
+    }
+
+    fn resume(&mut self, session: &mut Session, params: Params) -> Answer {
+        let SessionResume { token } = one(params)?;
+        let (sinks, registrations) = self.sessions.resume(&token).ok_or_else(|| {
+            RpcError::refused(format!(
+                "there is no session {token:?} to resume; it may have ended more than 60 s ago, or still be open"
+            ))
+        })?;
+        self.desk.suspend(&registrations, false);
+        self.desk.commit();
+        session.token = Some(token.clone());
+        answer(&SessionAnswer { token, sinks, registrations })
+    }
+
+    /// A connection has gone: what it made for itself is suspended.
+    pub(super) fn leave(&mut self, session: Session) {
+        if let Some(token) = &session.token
+            && let Some(registrations) = self.sessions.close(token)
+        {
+            self.desk.suspend(&registrations, true);
+            self.desk.commit();
+        }
+    }
+
+    /// Removes what belongs to sessions that nobody took up again.
+    pub(super) fn expire_sessions(&mut self) {
+        for (sinks, registrations) in self.sessions.expire() {
+            for id in registrations {
+                // An operator may have unregistered it meanwhile.
+                let _ = self.desk.unregister(id);
+            }
+            self.desk.commit();
+            for sink in sinks {
+                if let Err(refused) = self.desk.delete_sink(&sink) {
+                    log::warn!("a session has ended, and its sink stays: {refused}");
+                }
+            }
+            self.desk.commit();
+        }
+    }
+
+    /// Tells sinks' threads which interfaces there are.
+    pub(super) fn tell_interfaces(&self) {
+        let facts = self.model.interfaces_after(0);
+        let named =
+            facts.map(|it| (it.index, Interface { name: it.name.to_owned(), mtu: it.effective.mtu as u32 }));
+        self.names.set_interfaces(named.collect::<HashMap<_, _>>());
+    }
+}
+
+/// Registers what a client or a file asks for.
+pub(super) fn register(
+    model: &Model,
+    desk: &mut Desk,
+    it: Register,
+    life: Life,
+    owner: &str,
+) -> Result<u32, Refused> {
+    it.check().map_err(Refused::new)?;
+    let wanted = Wanted {
+        interface: interface(model, it.interface.as_deref())?,
+        limit: limit_of(it.rate, it.burst),
+        matching: it.r#match,
+        sink: it.sink,
+        source: it.source,
+        snaplen: it.snaplen,
+        exclusive: it.exclusive,
+        life,
+        owner: owner.to_owned(),
+    };
+    Ok(desk.register(wanted)?)
+}
+
+/// Sets what becomes of packets that nothing claimed.
+pub(super) fn set_passive(
+    model: &mut Model,
+    desk: &mut Desk,
+    it: &PassiveSet,
+    life: Life,
+) -> Result<(), Refused> {
+    let ingress = interface(model, it.interface.as_deref())?;
+    let to = match (&it.sink, &it.redirect) {
+        (Some(sink), _) => Towards::Sink(sink.clone()),
+        (None, Some(redirect)) => {
+            let (index, name) = interface(model, Some(redirect))?.unwrap_or_default();
+            let way = match it.via {
+                Some(via) => way(model, index, via)?,
+                None => index | AS_IT_CAME,
+            };
+            Towards::Redirect { interface: name, via: it.via, way }
+        }
+        (None, None) => Towards::Drop,
+    };
+    Ok(desk.set_passive(it.family, ingress, to, it.rate, it.burst, life)?)
+}
+
+fn way(model: &mut Model, interface: u32, via: IpAddr) -> Result<u32, Refused> {
+    model.way(interface, via)
+}
+
+/// The index and name of an interface that somebody named.
+pub(super) fn interface(model: &Model, name: Option<&str>) -> Result<Option<(u32, String)>, Refused> {
+    name.map(|name| Ok((model.known(name)?, name.to_owned()))).transpose()
+}

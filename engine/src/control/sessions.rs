@@ -1,0 +1,80 @@
+//! Sessions: what a client made for its own connection, and the time it has to come back for it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+/// How long a client may stay away.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// All sessions, by token.
+#[derive(Default)]
+pub struct Sessions(HashMap<String, Held>);
+
+#[derive(Default)]
+struct Held {
+    sinks: Vec<String>,
+    registrations: Vec<u32>,
+    /// When its client left.
+    left: Option<Instant>,
+}
+
+impl Sessions {
+    /// A new session's token, which nobody can guess.
+    pub fn open(&mut self) -> String {
+        // Two keys of the system's own randomness, hashed: 128 bits that only its client knows.
+        let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+        let token = format!("{:016x}{:016x}", random(), random());
+        self.0.insert(token.clone(), Held::default());
+        token
+    }
+
+    /// A sink of the session.
+    pub fn add_sink(&mut self, token: &str, sink: &str) {
+        self.0.entry(token.to_owned()).or_default().sinks.push(sink.to_owned());
+    }
+
+    /// A registration of the session.
+    pub fn add_registration(&mut self, token: &str, id: u32) {
+        self.0.entry(token.to_owned()).or_default().registrations.push(id);
+    }
+
+    /// The client has left; what it registered.
+    pub fn close(&mut self, token: &str) -> Option<Vec<u32>> {
+        let held = self.0.get_mut(token)?;
+        held.left = Some(Instant::now());
+        Some(held.registrations.clone())
+    }
+
+    /// The client is back: its sinks and registrations. None if it never left, or was away too long.
+    pub fn resume(&mut self, token: &str) -> Option<(Vec<String>, Vec<u32>)> {
+        let held = self.0.get_mut(token).filter(|held| held.left.is_some())?;
+        held.left = None;
+        Some((held.sinks.clone(), held.registrations.clone()))
+    }
+
+    /// Takes out those whose clients stay away: their sinks and registrations.
+    pub fn expire(&mut self) -> Vec<(Vec<String>, Vec<u32>)> {
+        let gone = |_: &String, held: &mut Held| held.left.is_some_and(|left| left.elapsed() >= PATIENCE);
+        self.0.extract_if(gone).map(|(_, held)| (held.sinks, held.registrations)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_back_in_time_finds_everything() {
+        let mut sessions = Sessions::default();
+        let token = sessions.open();
+        sessions.add_sink(&token, "bfdd");
+        sessions.add_registration(&token, 7);
+        assert_eq!(sessions.resume(&token), None, "it is still open");
+        assert_eq!(sessions.close(&token), Some(vec![7]));
+        assert!(sessions.expire().is_empty());
+        assert_eq!(sessions.resume(&token), Some((vec!["bfdd".into()], vec![7])));
+        assert_eq!(sessions.resume("guess"), None);
+        assert_ne!(token, sessions.open());
+    }
+}

@@ -1,0 +1,121 @@
+//! Policers as an operator sets them: of a reason, a sink, a registration or a passive entry.
+
+use std::sync::Arc;
+
+use super::{Desk, Refused};
+use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet};
+use crate::policer::{Config, Policer};
+
+impl Desk {
+    /// Sets the minimum and the cap of a class.
+    ///
+    /// # Errors
+    /// If they cannot be together with the others.
+    pub fn set_class(&mut self, wanted: &ClassSet) -> Result<(), Refused> {
+        wanted.check()?;
+        let (min, cap) = self.budget.shape().classes[wanted.name as usize];
+        let (min, cap) = (wanted.min.map_or(min, u64::from), wanted.cap.unwrap_or(cap));
+        let done = self.budget.set(wanted.name, min, cap, (self.now)());
+        done.map_err(|error| Refused(format!("class {}: {error}", wanted.name)))?;
+        self.state.set_classes.retain(|set| set.name != wanted.name);
+        let min = u32::try_from(min).ok();
+        self.state.set_classes.push(ClassSet { name: wanted.name, min, cap: Some(cap) });
+        Ok(())
+    }
+
+    /// Sets a policer.
+    ///
+    /// # Errors
+    /// If what it is to police is not there, or its figures make no sense.
+    pub fn set_policer(&mut self, wanted: &PolicerSet) -> Result<(), Refused> {
+        let config = wanted.config()?;
+        let now = (self.now)();
+        let policer = self.policer(&wanted.what)?;
+        if !policer.configure(&config, now) {
+            *policer = Arc::new(policer.with_config(&config, now));
+        }
+        // A red packet may go to another class, whose lanes are to be there.
+        let all: Vec<u32> = self.reasons().map(|(index, _)| index).collect();
+        self.touched.reasons.extend(all);
+        self.state.set_policers.retain(|set| set.what != wanted.what);
+        self.state.set_policers.push(wanted.clone());
+        self.make_all_lanes()
+    }
+
+    /// The policer of something.
+    fn policer(&mut self, what: &Policed) -> Result<&mut Arc<Policer>, Refused> {
+        match what {
+            Policed::Reason(name) => {
+                let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
+                let reason = self.state.reasons[index as usize].as_mut().expect("it was found");
+                Ok(&mut Arc::make_mut(reason).policer)
+            }
+            Policed::Sink(name) => {
+                let missing = self.no_sink(name);
+                self.state.sinks.get_mut(name).map(|sink| &mut sink.policer).ok_or(missing)
+            }
+            Policed::Registration(id) => self
+                .state
+                .registrations
+                .get_mut(id)
+                .map(|registration| &mut registration.policer)
+                .ok_or_else(|| {
+                    Refused(format!("there is no registration {id}; puntctl registration list shows them"))
+                }),
+            Policed::Passive { family, interface } => {
+                let unlimited = self.unlimited();
+                let entry = self.state.passives.iter_mut().find(|entry| {
+                    entry.family == *family
+                        && entry.interface.as_ref().map(|(_, name)| name) == interface.as_ref()
+                });
+                let entry = entry.ok_or_else(|| {
+                    Refused(format!("nothing is set for {what}; puntctl passive list shows what is"))
+                })?;
+                Ok(entry.policer.get_or_insert(unlimited))
+            }
+        }
+    }
+
+    /// Classes and policers that were set.
+    pub fn set_limits(&self) -> (Vec<ClassSet>, Vec<PolicerSet>) {
+        (self.state.set_classes.clone(), self.state.set_policers.clone())
+    }
+
+    /// Every policer that limits anything.
+    pub fn policer_rows(&self) -> Vec<PolicerRow> {
+        let mut rows = Vec::new();
+        for (_, reason) in self.reasons() {
+            rows.push(row(Policed::Reason(reason.name().to_owned()), &reason.policer.config()));
+        }
+        for (name, sink) in &self.state.sinks {
+            rows.push(row(Policed::Sink(name.clone()), &sink.policer.config()));
+        }
+        for (id, registration) in &self.state.registrations {
+            rows.push(row(Policed::Registration(*id), &registration.policer.config()));
+        }
+        for entry in &self.state.passives {
+            if let Some(policer) = &entry.policer {
+                rows.push(row(entry.policed(), &policer.config()));
+            }
+        }
+        rows
+    }
+}
+
+fn row(what: Policed, config: &Config) -> PolicerRow {
+    let Config { kind, unit, rate, burst, peak, excess, yellow, red } = *config;
+    PolicerRow {
+        what,
+        kind,
+        unit,
+        rate,
+        burst,
+        peak,
+        excess,
+        yellow: (kind != crate::policer::Kind::Single).then_some(yellow),
+        red,
+        green_packets: 0,
+        yellow_packets: 0,
+        red_packets: 0,
+    }
+}

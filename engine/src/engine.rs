@@ -21,6 +21,7 @@ use crate::nodes::transmit::Transmit;
 use crate::ports::{Ready, Spread, spread};
 use crate::quiescent::Domain;
 use crate::reasons;
+use crate::run;
 use crate::run::{Idle, Input, Worker};
 use crate::sinks::{self, Names, Tools, Workshop};
 use crate::tables::{HOP_NO_ROUTE, Lpm4, Lpm6, Tables};
@@ -142,17 +143,17 @@ impl Engine {
             let outbox =
                 Outbox::new(at as u16, epoch, clock.clone(), dirty[at].clone(), fairness[at].clone());
             let pool = pool_for(&pools, eal.socket_of(lcore)).ok_or(StartError::NoPorts)?.clone();
-            let worker = Worker::new(
-                at,
-                Graph::new(stages, &plan, burst as usize, outbox),
+            let worker = Worker::new(run::Parts {
+                number: at,
+                graph: Graph::new(stages, &plan, burst as usize, outbox),
                 pool,
-                share.inputs,
-                share.handed,
-                tables.clone(),
-                domain.reader(at),
+                inputs: share.inputs,
+                handed: share.handed,
+                tables: tables.clone(),
+                reader: domain.reader(at),
                 counters,
-                idle_policy(idle, share.serves_hardware),
-            );
+                idle: idle_policy(idle, share.serves_hardware),
+            });
             workers.push((lcore, worker));
         }
         let mut ports: Vec<PortHandle> = ports

@@ -42,7 +42,9 @@ impl Control {
             });
         }
         for passive in &config.passives {
-            if !self.desk.passive_rows().iter().any(|row| row.life == Life::Config && is(row, passive)) {
+            if self.desk.passive_rows().iter().any(|row| is(row, passive)) {
+                self.desk.adopt_passive(passive.family, passive.interface.as_deref());
+            } else {
                 set_passive(&mut self.model, &mut self.desk, passive, Life::Config)?;
                 changes += 1;
             }

@@ -136,6 +136,14 @@ pub struct Desk {
     touched: Touched,
     /// Sinks that are deleted, and whose threads are to end when workers know.
     closing: Vec<SinkEntry>,
+    watches: Vec<Watch>,
+}
+
+/// Somebody who is to know whether anybody wants a reason.
+struct Watch {
+    reason: u32,
+    wanted: bool,
+    tell: Box<dyn FnMut(bool) + Send>,
 }
 
 #[derive(Clone, Default)]
@@ -188,6 +196,7 @@ impl Desk {
             ids: Ids::default(),
             touched: Touched::default(),
             closing: Vec::new(),
+            watches: Vec::new(),
         };
         for reason in statics {
             desk.add_static(reason);
@@ -223,6 +232,7 @@ impl Desk {
         self.set_claims(&touched);
         self.domain.reclaim(&mut self.retired);
         self.close_sinks();
+        self.tell_watchers(&touched);
         if touched.freed.is_empty() {
             return;
         }
@@ -233,6 +243,34 @@ impl Desk {
             }
         }
         self.domain.reclaim(&mut self.retired);
+    }
+
+    /// Tells `tell` at once, and whenever that changes, whether anybody wants packets of the reason of that name. A source that runs in the
+    /// graph asks [`Entry::is_wanted`](crate::dispatch::Entry::is_wanted) instead.
+    ///
+    /// # Errors
+    /// If there is no such reason.
+    pub fn watch(&mut self, name: &str, mut tell: impl FnMut(bool) + Send + 'static) -> Result<(), Refused> {
+        let reason = self.named(name).ok_or_else(|| self.no_reason(name))?;
+        let wanted = self.is_wanted(reason);
+        tell(wanted);
+        self.watches.push(Watch { reason, wanted, tell: Box::new(tell) });
+        Ok(())
+    }
+
+    fn is_wanted(&self, index: u32) -> bool {
+        self.entry(index).is_some_and(|entry| entry.is_wanted())
+    }
+
+    fn tell_watchers(&mut self, touched: &Touched) {
+        let mut watches = std::mem::take(&mut self.watches);
+        for Watch { reason, wanted, tell } in &mut watches {
+            if touched.reasons.contains(reason) && *wanted != self.is_wanted(*reason) {
+                *wanted = !*wanted;
+                tell(*wanted);
+            }
+        }
+        self.watches = watches;
     }
 
     /// What is set now, to be [restored](Desk::restore) if changes that belong together cannot all be done.

@@ -99,6 +99,15 @@ impl Desk {
         self.make_all_lanes().inspect_err(|_| self.state.passives = before)
     }
 
+    /// Makes what is set for a family and an interface the configuration's.
+    pub fn adopt_passive(&mut self, family: PassiveFamily, interface: Option<&str>) {
+        let name = |it: &PassiveEntry| it.interface.as_ref().map(|(_, name)| name.clone());
+        let of_it = |it: &&mut PassiveEntry| it.family == family && name(it).as_deref() == interface;
+        if let Some(entry) = self.state.passives.iter_mut().find(of_it) {
+            entry.life = Life::Config;
+        }
+    }
+
     /// Takes back what was set for a family and an interface; what is set for all holds there again.
     ///
     /// # Errors

@@ -119,11 +119,31 @@ pub struct Counts {
     seen: Count,
 }
 
+impl Counts {
+    /// One packet of so many bytes. It is counted before its fate, so that whoever reads meanwhile finds no fate without a packet.
+    #[inline(always)]
+    fn count(&self, bytes: u32, copied: bool, fate: Fate) {
+        self.packets.add(1);
+        self.bytes.add(bytes as u64);
+        self.copies.add(copied as u64);
+        self.fates[fate as usize].add(1);
+    }
+}
+
 impl Entry {
     /// Whether anybody may want packets of this reason as they are, or of one that a registration makes of it.
     #[inline(always)]
     pub fn is_wanted(&self) -> bool {
         !self.deliveries.is_empty() || !self.scopes.is_empty()
+    }
+
+    /// Whether a registration covers this packet, which left the graph for the reason at index `reason`.
+    pub fn wants(&self, reason: u32, packet: &impl Punted) -> bool {
+        !self.deliveries.is_empty() && (!self.looks || self.wants_such(&Facts { reason, ..packet.facts() }))
+    }
+
+    fn wants_such(&self, facts: &Facts) -> bool {
+        self.deliveries.iter().any(|delivery| delivery.candidate(facts).is_some())
     }
 }
 
@@ -415,8 +435,8 @@ impl Outbox {
         Outbox { worker, epoch, clock, dirty, touched: Vec::with_capacity(TOUCHED) }
     }
 
-    /// Takes one packet past the stages of `entry`: what came before the copy is one of [`Fate`], what each sink did is in its books.
-    /// `reason` is the index of the edge's reason, `copied` says that the packet goes on.
+    /// Takes one packet past the stages of `entry` and counts it there: what came before the copy is one of [`Fate`], what each sink did is
+    /// in its books. `reason` is the index of the edge's reason, `copied` says that the packet goes on.
     #[inline]
     pub fn offer(
         &mut self,
@@ -426,6 +446,13 @@ impl Outbox {
         copied: bool,
         now: u64,
     ) -> Fate {
+        let fate = self.fate(entry, reason, packet, copied, now);
+        entry.counts[self.worker as usize].count(packet.len(), copied, fate);
+        fate
+    }
+
+    #[inline]
+    fn fate(&mut self, entry: &Entry, reason: u32, packet: &impl Punted, copied: bool, now: u64) -> Fate {
         if entry.drop {
             return Fate::ActionDrop;
         }
@@ -459,7 +486,9 @@ impl Outbox {
                 return Fate::ActionDrop;
             }
             // It got here because its redirection refused it.
-            Some((_, PassiveTo::Redirect(_))) if entry.deliveries.is_empty() => return Fate::RefusedReason,
+            Some((_, PassiveTo::Redirect(_))) if !entry.deliveries.iter().any(wanted) => {
+                return Fate::RefusedReason;
+            }
             _ if entry.looks && !entry.deliveries.iter().any(wanted) => return Fate::NoSink,
             _ if entry.deliveries.is_empty() => return Fate::NoSink,
             _ => {}
@@ -507,10 +536,9 @@ impl Outbox {
         }
         if let Some((_, delivery)) = passively
             && !entry.deliveries.iter().any(|other| other.sink.slot == delivery.sink.slot && wanted(other))
+            && let Some(candidate) = delivery.candidates.first()
         {
-            if let Some(candidate) = delivery.candidates.first() {
-                self.deliver(delivery, candidate, header, packet, now);
-            }
+            self.deliver(delivery, candidate, header, packet, now);
         }
         Fate::Accepted
     }

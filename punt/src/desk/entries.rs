@@ -26,8 +26,7 @@ impl Desk {
     /// What workers are to do with packets of the reason at `index`.
     pub(super) fn entry(&self, index: u32) -> Option<Entry> {
         let reason = self.by_index(index)?;
-        let deliveries: Box<[Delivery]> =
-            self.wanted(reason).into_iter().map(|(_, delivery)| delivery).collect();
+        let deliveries: Box<[Delivery]> = self.wanted(reason).into_values().collect();
         let looks =
             deliveries.iter().any(|it| it.candidates.iter().any(|candidate| candidate.only.is_some()));
         Some(Entry {

@@ -99,6 +99,16 @@ impl Desk {
         self.make_all_lanes().inspect_err(|_| self.state.passives = before)
     }
 
+    /// Makes what is set for a family and an interface the configuration's.
+    pub fn adopt_passive(&mut self, family: PassiveFamily, interface: Option<(u32, String)>) {
+        let index = |interface: &Option<(u32, String)>| interface.as_ref().map(|it| it.0);
+        for entry in self.state.passives.iter_mut() {
+            if entry.family == family && index(&entry.interface) == index(&interface) {
+                entry.life = Life::Config;
+            }
+        }
+    }
+
     /// Takes back what was set for a family and an interface; what is set for all holds there again.
     ///
     /// # Errors

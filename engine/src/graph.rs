@@ -313,7 +313,7 @@ impl Graph {
             }
             Some(entry)
                 if index == reason
-                    && entry.deliveries.is_empty()
+                    && !entry.wants(reason, &leaving)
                     && self.redirects(entry, context, &mut packet) =>
             {
                 self.follow(Target::Stage(to), context, packet);

@@ -133,11 +133,31 @@ pub struct Counts {
     seen: Count,
 }
 
+impl Counts {
+    /// One packet of so many bytes. It is counted before its fate, so that whoever reads meanwhile finds no fate without a packet.
+    #[inline(always)]
+    fn count(&self, bytes: u32, copied: bool, fate: Fate) {
+        self.packets.add(1);
+        self.bytes.add(bytes as u64);
+        self.copies.add(copied as u64);
+        self.fates[fate as usize].add(1);
+    }
+}
+
 impl Entry {
     /// Whether anybody may want packets of this reason as they are, or of one that a registration makes of it.
     #[inline(always)]
     pub fn is_wanted(&self) -> bool {
         !self.deliveries.is_empty() || !self.scopes.is_empty()
+    }
+
+    /// Whether a registration covers this packet, which left the graph for the reason at index `reason`.
+    pub fn wants(&self, reason: u32, packet: &impl Punted) -> bool {
+        !self.deliveries.is_empty() && (!self.looks || self.wants_such(&Facts { reason, ..packet.facts() }))
+    }
+
+    fn wants_such(&self, facts: &Facts) -> bool {
+        self.deliveries.iter().any(|delivery| delivery.candidate(facts).is_some())
     }
 }
 
@@ -441,8 +461,8 @@ impl Outbox {
         Outbox { worker, epoch, clock, dirty, fairness, gates: Gates::default(), touched }
     }
 
-    /// Takes one packet past the stages of `entry`: what came before the copy is one of [`Fate`], what each sink did is in its books.
-    /// `reason` is the index of the edge's reason, `copied` says that the packet goes on.
+    /// Takes one packet past the stages of `entry` and counts it there: what came before the copy is one of [`Fate`], what each sink did is
+    /// in its books. `reason` is the index of the edge's reason, `copied` says that the packet goes on.
     #[inline]
     pub fn offer(
         &mut self,
@@ -455,14 +475,7 @@ impl Outbox {
         let (source, interface) = (packet.source(), packet.tag().interface);
         let fate = self.fate(entry, reason, packet, source, copied, now);
         self.fairness.talkers.count(now, entry.id, interface, source, fate.is_refused());
-        if let Some(counts) = entry.counts.get(self.worker as usize) {
-            counts.packets.add(1);
-            counts.bytes.add(packet.len() as u64);
-            counts.fates[fate as usize].add(1);
-            if copied {
-                counts.copies.add(1);
-            }
-        }
+        entry.counts[self.worker as usize].count(packet.len(), copied, fate);
         fate
     }
 
@@ -510,7 +523,9 @@ impl Outbox {
                 return Fate::ActionDrop;
             }
             // It got here because its redirection refused it.
-            Some((_, PassiveTo::Redirect(_))) if entry.deliveries.is_empty() => return Fate::RefusedReason,
+            Some((_, PassiveTo::Redirect(_))) if !entry.deliveries.iter().any(wanted) => {
+                return Fate::RefusedReason;
+            }
             _ if entry.looks && !entry.deliveries.iter().any(wanted) => return Fate::NoSink,
             _ if entry.deliveries.is_empty() => return Fate::NoSink,
             _ => {}

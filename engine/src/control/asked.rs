@@ -1,6 +1,6 @@
 //! What a configuration asks for of punting, and what is set, as a configuration asks for it.
 
-use punt::control::types::{Life, PassiveSet, Policed, PolicerSet, Register, SinkAdd};
+use punt::control::types::{Life, PassiveSet, Policed, PolicerSet, ReasonSet, Register, SinkAdd};
 use punt::desk::{Wanted, limit_of};
 
 use super::punting::{interface, register, set_passive};
@@ -43,15 +43,22 @@ impl Control {
         }
         for passive in &config.passives {
             if self.desk.passive_rows().iter().any(|row| is(row, passive)) {
-                self.desk.adopt_passive(passive.family, passive.interface.as_deref());
-            } else {
-                set_passive(&mut self.model, &mut self.desk, passive, Life::Config)?;
-                changes += 1;
+                let interface = interface(&self.model, passive.interface.as_deref())?;
+                self.desk.adopt_passive(passive.family, interface);
+                continue;
             }
+            set_passive(&mut self.model, &mut self.desk, passive, Life::Config)?;
+            changes += 1;
         }
-        for reason in
-            config.reasons.iter().filter(|it| !self.applied.reasons.contains(it)).collect::<Vec<_>>()
-        {
+        let set = self.desk.set_reasons();
+        let is_set = |wanted: &ReasonSet| {
+            set.iter().any(|set| {
+                let mut both = set.clone();
+                both.merge(wanted);
+                both.name == wanted.name && both == *set
+            })
+        };
+        for reason in config.reasons.iter().filter(|it| !is_set(it)) {
             self.desk.set_reason(reason)?;
             changes += 1;
         }
@@ -179,7 +186,9 @@ impl Control {
         for reason in self.desk.set_reasons() {
             text += &write::reason(&reason);
         }
-        let (classes, policers) = self.desk.set_limits();
+        let (classes, mut policers) = self.desk.set_limits();
+        let there = self.desk.policer_rows();
+        policers.retain(|policer| there.iter().any(|row| row.what == policer.what));
         for class in classes {
             text += &write::class(&class);
         }

@@ -166,6 +166,12 @@ impl Control {
 
     fn resume(&mut self, session: &mut Session, params: Params) -> Answer {
         let SessionResume { token } = one(params)?;
+        if session.token.is_some() {
+            return Err(RpcError::refused(
+                "this connection has a session already; resume the other on a connection of its own"
+                    .to_owned(),
+            ));
+        }
         let (sinks, registrations) = self.sessions.resume(&token).ok_or_else(|| {
             RpcError::refused(format!(
                 "there is no session {token:?} to resume; it may have ended more than 60 s ago, or still be open"

@@ -222,7 +222,11 @@ impl Desk {
 
     /// Lets the workers see all that has changed since the last time. Waits for one grace period if anything has.
     pub fn commit(&mut self) {
-        let touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
+        // What was freed may be back: it was restored.
+        let (back, freed) = touched.freed.into_iter().partition(|&index| self.by_index(index).is_some());
+        touched.freed = freed;
+        touched.reasons.extend::<Vec<u32>>(back);
         for &index in &touched.reasons {
             let entry = self.entry(index);
             if let (Some(slot), Some(entry)) = (self.tables.reasons.slot(index), entry) {
@@ -282,6 +286,11 @@ impl Desk {
     pub fn restore(&mut self, before: Before) {
         // What was made since has touched entries, which are made again from what was before.
         let after = std::mem::replace(&mut self.state, before.0);
+        for (index, reason) in (0..).zip(&after.reasons) {
+            if reason.is_some() && self.by_index(index).is_none() {
+                self.touched.freed.push(index);
+            }
+        }
         self.closing.extend(after.sinks.into_values());
         self.commit();
     }

@@ -100,11 +100,12 @@ impl Desk {
     }
 
     /// Makes what is set for a family and an interface the configuration's.
-    pub fn adopt_passive(&mut self, family: PassiveFamily, interface: Option<&str>) {
-        let name = |it: &PassiveEntry| it.interface.as_ref().map(|(_, name)| name.clone());
-        let of_it = |it: &&mut PassiveEntry| it.family == family && name(it).as_deref() == interface;
-        if let Some(entry) = self.state.passives.iter_mut().find(of_it) {
-            entry.life = Life::Config;
+    pub fn adopt_passive(&mut self, family: PassiveFamily, interface: Option<(u32, String)>) {
+        let index = |interface: &Option<(u32, String)>| interface.as_ref().map(|it| it.0);
+        for entry in self.state.passives.iter_mut() {
+            if entry.family == family && index(&entry.interface) == index(&interface) {
+                entry.life = Life::Config;
+            }
         }
     }
 

@@ -10,9 +10,10 @@ use crate::control::types::output::{ReasonCounters, ReasonRow};
 use crate::control::types::passive::{PassiveCounters, PassiveRow};
 use crate::control::types::reason::{ClassRow, SourceRow};
 use crate::control::types::registration::{RegistrationCounters, RegistrationRow};
-use crate::control::types::sink::SinkRow;
+use crate::control::types::sink::{SinkRow, SinkWait};
 use crate::dispatch::{Counts, FATES, Fate};
 use crate::policer::{Config, Limit, Talker, Talkers};
+use crate::sink::Wait;
 use crate::value::Rate;
 
 /// Sources that are shown.
@@ -62,6 +63,7 @@ impl Desk {
             rate: sink.limit.map(|limit| limit.rate),
             burst: burst(sink.limit),
             inject: sink.open.inject(),
+            waits: sink.sink.waits.all().into_iter().map(wait).collect(),
             counters: sink.counters(),
         };
         self.state.sinks.iter().map(row).collect()
@@ -247,6 +249,17 @@ const fn sink_slack() -> u64 {
 
 fn burst(limit: Option<Limit>) -> Option<u32> {
     limit.filter(|limit| limit.rate != Rate::Unlimited).map(|limit| limit.burst.min(u32::MAX as u64) as u32)
+}
+
+fn wait(wait: Wait) -> SinkWait {
+    let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
+    SinkWait {
+        class: wait.class,
+        records: wait.records,
+        p50_us: microseconds(wait.p50),
+        p99_us: microseconds(wait.p99),
+        max_us: microseconds(wait.max),
+    }
 }
 
 /// The books of all workers together.

@@ -118,7 +118,7 @@ impl Engine {
                 tables: tables.clone(),
                 domain: domain.clone(),
                 directory: config.punt.directory.clone().into(),
-                socket: socket.to_owned(),
+                socket: std::path::absolute(socket)?,
             },
             known.clone(),
         )?;

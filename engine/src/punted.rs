@@ -116,11 +116,17 @@ impl Punted for Leaving<'_> {
 pub fn link_layer(bytes: &[u8], facts: &mut Facts) -> Option<usize> {
     const TAGS: [u16; 2] = [0x8100, 0x88a8];
     const MIN_TYPE: u16 = 0x0600;
+    const LLC: u16 = 0x8870;
     let mut at = 12;
     loop {
         let field = u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?);
         match field {
             tag if TAGS.contains(&tag) && at < 20 => at += 4,
+            // IS-IS' jumbo hellos: LLC in a frame too long for an 802.3 length.
+            LLC => {
+                facts.llc = bytes.get(at + 2).copied();
+                return None;
+            }
             MIN_TYPE.. => {
                 facts.ethertype = Some(field);
                 return Some(at + 2);

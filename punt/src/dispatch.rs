@@ -537,32 +537,19 @@ impl Outbox {
                 return Fate::SampledOut;
             }
         }
-        let share = &self.fairness.share;
-        match share.take(&mut self.gates, now, &entry.share, policer, tag.interface, source) {
-            Ok(()) => {}
-            Err(Refused::Source) => return Fate::RefusedSource,
-            Err(Refused::Interface) => return Fate::RefusedInterface,
-            Err(Refused::Reason) => return Fate::RefusedReason,
-        }
-        let len = packet.len();
-        let mut class = entry.class;
-        match policer.take(now, len) {
-            Verdict::Pass => {}
-            Verdict::Demote(lower) => class = lower,
-            Verdict::Drop => {
+        let class = match self.limits(entry, policer, source, tag.interface, packet.len(), now) {
+            Ok(class) => class,
+            Err(fate) => {
                 if let Some((passive, _)) = passively {
                     passive.registration.of(self.worker).packets.add(1);
                     passive.registration.of(self.worker).refused.add(1);
                 }
-                return Fate::RefusedReason;
+                return fate;
             }
-        }
-        if !entry.budget.take(class, now) {
-            return Fate::RefusedClass;
-        }
+        };
         let header = Header {
             flags: tag.flags | if copied { record::COPY } else { 0 },
-            original: len,
+            original: packet.len(),
             received: self.clock.nanoseconds(tag.received),
             interface: tag.interface,
             reason: entry.id,
@@ -587,6 +574,32 @@ impl Outbox {
         Fate::Accepted
     }
 
+    /// Source share, reason, class: the class in whose queue a packet waits, or the fate of one that a limit refuses.
+    #[inline(always)]
+    fn limits(
+        &mut self,
+        entry: &Entry,
+        policer: &Policer,
+        source: Source,
+        interface: u32,
+        bytes: u32,
+        now: u64,
+    ) -> Result<Class, Fate> {
+        let share = &self.fairness.share;
+        match share.take(&mut self.gates, now, &entry.share, policer, interface, source) {
+            Ok(()) => {}
+            Err(Refused::Source) => return Err(Fate::RefusedSource),
+            Err(Refused::Interface) => return Err(Fate::RefusedInterface),
+            Err(Refused::Reason) => return Err(Fate::RefusedReason),
+        }
+        let class = match policer.take(now, bytes) {
+            Verdict::Pass => entry.class,
+            Verdict::Demote(lower) => lower,
+            Verdict::Drop => return Err(Fate::RefusedReason),
+        };
+        if entry.budget.take(class, now) { Ok(class) } else { Err(Fate::RefusedClass) }
+    }
+
     /// Offers one accepted packet to one sink.
     fn deliver(
         &mut self,
@@ -600,7 +613,8 @@ impl Outbox {
         books.packets.add(1);
         let of =
             |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
-        let Some(mut lane) = of(header.class) else { return };
+        // There is a lane for each class a packet can have; if not, any is better than none.
+        let Some(mut lane) = of(header.class).or_else(|| delivery.any_lane(self.worker)) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(1);
             return lane.lose(lane.offers.errors.of(errno));
@@ -677,6 +691,11 @@ impl Outbox {
 }
 
 impl Delivery {
+    /// A lane of this worker, of whichever class.
+    fn any_lane(&self, worker: u16) -> Option<&Arc<Lane>> {
+        self.lanes.iter().find_map(|lanes| lanes.get(worker as usize))
+    }
+
     /// The most specific registration that covers a packet.
     #[inline(always)]
     fn candidate(&self, facts: &Facts) -> Option<&Candidate> {

@@ -1,4 +1,4 @@
-//! What threads share, replaced under the model checker: `scripts/model`.
+//! What threads share, replaced under the model checker: `RUSTFLAGS="--cfg loom" cargo test -p punt --release --lib model::`.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic;

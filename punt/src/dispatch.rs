@@ -266,13 +266,13 @@ struct Shape {
 type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<rustc_hash::FxHasher>>;
 
 impl Scopes {
-    /// Of scoped interests, each with the index of the reason it makes.
+    /// Of scoped interests, each with the index of the reason it makes. Of equally specific ones, the first has the packet.
     pub fn new(scoped: impl IntoIterator<Item = (Only, u32)>) -> Scopes {
         let interest = |only: &Only| match only {
             Only::Interest(interest) | Only::Reasons(_, interest) => interest.clone(),
         };
         let mut scoped: Vec<(Only, u32)> = scoped.into_iter().collect();
-        scoped.sort_by_key(|(only, index)| (std::cmp::Reverse(interest(only).specificity()), *index));
+        scoped.sort_by_key(|(only, _)| std::cmp::Reverse(interest(only).specificity()));
         let mut shapes: Vec<Shape> = Vec::new();
         for (only, index) in scoped {
             let Interest { source, interface, .. } = interest(&only);

@@ -12,6 +12,8 @@ mod reasons;
 mod registrations;
 mod show;
 mod sinks;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use crate::claims::{Claims, LinkClaims};
 use crate::clock::Clock;
 use crate::dispatch::{Fairness, Table};
 use crate::matching::Family;
-use crate::policer::Budget;
+use crate::policer::{Budget, Config, Policer, Rate, Shape};
 use crate::quiescent::{Domain, Guard, Retired, Slot};
 
 pub use cover::{Cell, Place};
@@ -96,7 +98,10 @@ impl From<String> for Refused {
 }
 
 /// What was set at some time.
-pub struct Before(State);
+pub struct Before {
+    state: State,
+    shape: Shape,
+}
 
 /// What a desk is made of.
 pub struct Setup {
@@ -134,6 +139,8 @@ pub struct Desk {
     /// Ids given so far; none is ever given twice.
     ids: Ids,
     touched: Touched,
+    /// Policers whose figures were changed in place since the last commit, and what they were.
+    reconfigured: Vec<(Arc<Policer>, Config)>,
     /// Sinks that are deleted, and whose threads are to end when workers know.
     closing: Vec<SinkEntry>,
     watches: Vec<Watch>,
@@ -195,6 +202,7 @@ impl Desk {
             state: State { reasons: vec![None], ..State::default() },
             ids: Ids::default(),
             touched: Touched::default(),
+            reconfigured: Vec::new(),
             closing: Vec::new(),
             watches: Vec::new(),
         };
@@ -222,6 +230,12 @@ impl Desk {
 
     /// Lets the workers see all that has changed since the last time. Waits for one grace period if anything has.
     pub fn commit(&mut self) {
+        self.flush();
+        self.reconfigured.clear();
+    }
+
+    /// The same amid changes that may yet be put back.
+    fn flush(&mut self) {
         let mut touched = std::mem::take(&mut self.touched);
         // What was freed may be back: it was restored.
         let (back, freed) = touched.freed.into_iter().partition(|&index| self.by_index(index).is_some());
@@ -278,21 +292,73 @@ impl Desk {
     }
 
     /// What is set now, to be [restored](Desk::restore) if changes that belong together cannot all be done.
-    pub fn remember(&self) -> Before {
-        Before(self.state.clone())
+    pub fn remember(&mut self) -> Before {
+        self.reconfigured.clear();
+        Before { state: self.state.clone(), shape: self.budget.shape() }
     }
 
-    /// Makes what is set that which it was. The caller commits.
+    /// Makes what is set that which it was, policers' figures included. The caller has not committed since.
     pub fn restore(&mut self, before: Before) {
-        // What was made since has touched entries, which are made again from what was before.
-        let after = std::mem::replace(&mut self.state, before.0);
-        for (index, reason) in (0..).zip(&after.reasons) {
-            if reason.is_some() && self.by_index(index).is_none() {
-                self.touched.freed.push(index);
+        let now = (self.now)();
+        for (policer, config) in self.reconfigured.drain(..).rev() {
+            policer.configure(&config, now);
+        }
+        // It held when it was remembered, and so it holds.
+        let _ = self.budget.set_all(before.shape, now);
+        let after = std::mem::replace(&mut self.state, before.state);
+        let closed = self.take_sinks_back(&after);
+        self.tell_difference(&after);
+        self.touch_all(&after);
+        self.set_shares();
+        self.closing.extend(after.sinks.into_values());
+        self.flush();
+        self.reopen_sinks(&closed);
+    }
+
+    /// Gives the source share the rates that are set.
+    fn set_shares(&self) {
+        for (_, reason) in self.reasons() {
+            let rate = |rate: Option<Rate>| rate.unwrap_or(Rate::Unlimited);
+            reason.share.set_source_rate(rate(reason.source_rate), self.clock.hz());
+            reason.share.set_interface_rate(rate(reason.interface_rate), self.clock.hz());
+        }
+    }
+
+    /// Tells of names and books what is otherwise than in `after`, which was said last.
+    fn tell_difference(&self, after: &State) {
+        let names = |state: &State| -> BTreeMap<u32, String> {
+            let reasons = state.reasons.iter().flatten();
+            reasons.map(|reason| (reason.id, reason.name().to_owned())).collect()
+        };
+        let (is, was) = (names(&self.state), names(after));
+        was.keys().filter(|id| !is.contains_key(id)).for_each(|id| self.means.name(*id, None));
+        for (id, name) in is.iter().filter(|(id, _)| !was.contains_key(id)) {
+            self.means.name(*id, Some(name));
+        }
+        let (is, was) = (&self.state.registrations, &after.registrations);
+        was.keys().filter(|id| !is.contains_key(id)).for_each(|id| self.means.settle(*id, None));
+        for (id, registration) in is.iter().filter(|(id, _)| !was.contains_key(id)) {
+            self.means.settle(*id, Some(registration.books.settled.clone()));
+        }
+    }
+
+    /// Everything is to be made again; what only `after` had is freed.
+    fn touch_all(&mut self, after: &State) {
+        let is_there = |state: &State, index: usize| state.reasons.get(index).is_some_and(Option::is_some);
+        let indices = 0..self.state.reasons.len().max(after.reasons.len());
+        for index in indices {
+            if is_there(&self.state, index) {
+                self.touched.reasons.insert(index as u32);
+                self.touched.freed.retain(|freed| *freed != index as u32);
+            } else if is_there(after, index) {
+                self.touched.freed.push(index as u32);
             }
         }
-        self.closing.extend(after.sinks.into_values());
-        self.commit();
+        let made = self.state.reasons.iter().chain(&after.reasons).flatten();
+        let interests = made.filter_map(|reason| reason.made_by.as_ref()).filter(|it| !it.is_scoped());
+        let cells = interests.flat_map(|interest| cover::cells(&interest.matching));
+        self.touched.cells.extend(cells);
+        self.touched.link = true;
     }
 
     /// Does all that `changes` does, or nothing.

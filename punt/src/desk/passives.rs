@@ -96,7 +96,11 @@ impl Desk {
         self.take_passive(family, &interface);
         self.state.passives.push(entry);
         self.touch_unclaimed(family);
-        self.make_all_lanes().inspect_err(|_| self.state.passives = before)
+        let touched = self.unclaimed(family);
+        touched
+            .into_iter()
+            .try_for_each(|index| self.make_lanes(index))
+            .inspect_err(|_| self.state.passives = before)
     }
 
     /// Makes what is set for a family and an interface the configuration's.
@@ -131,7 +135,12 @@ impl Desk {
     }
 
     fn touch_unclaimed(&mut self, family: PassiveFamily) {
-        let name = UNCLAIMED.iter().find(|(it, _)| *it == family).map_or("", |(_, name)| name);
-        self.touched.reasons.extend(self.named(name));
+        self.touched.reasons.extend(self.unclaimed(family));
+    }
+
+    /// The index of the reason of packets of a family that nothing claimed.
+    pub(super) fn unclaimed(&self, family: PassiveFamily) -> Option<u32> {
+        let (_, name) = UNCLAIMED.iter().find(|(it, _)| *it == family)?;
+        self.named(name)
     }
 }

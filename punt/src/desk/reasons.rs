@@ -11,7 +11,7 @@ use crate::control::types::ReasonSet;
 use crate::dispatch::Counts;
 use crate::interest::Interest;
 use crate::matching::Match;
-use crate::policer::{Config, Limit, Policer, ReasonShare};
+use crate::policer::{Limit, Policer, ReasonShare};
 use crate::reason::Action;
 use crate::value::Rate;
 
@@ -164,14 +164,18 @@ impl Desk {
             if built_in.is_some() || matches!(interest.matching, Match::Reason(_)) {
                 return Ok(built_in);
             }
-        } else if matches!(&interest.matching, Match::Reason(pattern) if pattern.ends_with('*')) {
+        } else if matches!(&interest.matching, Match::Reason(pattern) if pattern.contains(['*', '@'])) {
             return Ok(None);
         }
         let same = self.reasons().find(|(_, reason)| reason.made_by.as_ref() == Some(interest));
         if let Some((index, _)) = same {
             return Ok(Some(index));
         }
-        let base = built_in.and_then(|index| self.by_index(index)).map(|reason| reason.shipped.clone());
+        let base = match &interest.matching {
+            Match::Reason(name) => self.named(name),
+            _ => built_in,
+        };
+        let base = base.and_then(|index| self.by_index(index)).map(|reason| reason.shipped.clone());
         let mut name = base.as_ref().map_or_else(|| name_of(&interest.matching), |base| base.name.clone());
         if interest.is_scoped() {
             name = format!("{name}@{id}");
@@ -241,6 +245,7 @@ impl Desk {
                 "{name} cannot have action copy, for its packets can go no further; write trap or drop"
             )));
         }
+        let before = reason.clone();
         let reason = Arc::make_mut(reason);
         reason.class = wanted.class.unwrap_or(reason.class);
         reason.action = wanted.action.or(reason.action);
@@ -253,16 +258,23 @@ impl Desk {
             reason.share.set_interface_rate(rate, hz);
         }
         reason.sample = wanted.sample.map_or(reason.sample, |sample| (sample > 1).then_some(sample));
-        if wanted.rate.is_some() || wanted.burst.is_some() {
-            let Config { rate, burst, .. } = reason.policer.config();
-            let limit =
-                Limit { rate: wanted.rate.unwrap_or(rate), burst: wanted.burst.map_or(burst, u64::from) };
-            reason.policer.set(limit, now);
-        }
         let set = reason.set.get_or_insert_with(|| ReasonSet { name: name.clone(), ..ReasonSet::default() });
         set.merge(wanted);
+        let policer = reason.policer.clone();
+        let config = policer.config();
+        self.reconfigured.push((policer.clone(), config));
+        if wanted.rate.is_some() || wanted.burst.is_some() {
+            let limit = Limit {
+                rate: wanted.rate.unwrap_or(config.rate),
+                burst: wanted.burst.map_or(config.burst, u64::from),
+            };
+            policer.set(limit, now);
+        }
         self.touched.reasons.insert(index);
-        self.make_lanes(index)
+        self.make_lanes(index).inspect_err(|_| {
+            policer.configure(&config, now);
+            self.state.reasons[index as usize] = Some(before);
+        })
     }
 
     /// Makes a reason what its source declares.
@@ -277,6 +289,7 @@ impl Desk {
         reason.share.set_source_rate(Rate::Unlimited, hz);
         reason.share.set_interface_rate(Rate::Unlimited, hz);
         reason.set = None;
+        self.reconfigured.push((reason.policer.clone(), reason.policer.config()));
         reason.policer.set(reason.shipped.limit, now);
         self.touched.reasons.insert(index);
     }
@@ -305,7 +318,10 @@ impl Desk {
 }
 
 /// What a reason is called that a registration makes of a match.
-fn name_of(matching: &Match) -> String {
+pub(super) fn name_of(matching: &Match) -> String {
+    if let Match::Reason(name) = matching {
+        return name.clone();
+    }
     let text = matching.to_string();
     let family = if matching.is_local() { "local" } else { "l2" };
     format!("{family}.{}", text.replacen(':', "-", 1).replace('/', "-"))

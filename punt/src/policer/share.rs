@@ -345,7 +345,8 @@ impl Share {
             return Gate { open: true, ..gate }; // the policer will say no
         }
         let (all, short) = of.activity.count(epoch);
-        let newcomers = if short { NEWCOMERS } else { 0 };
+        // Of a small burst nothing can be kept: it would be most of it.
+        let newcomers = if short { NEWCOMERS.min(depth / 32) } else { 0 };
         let mut here = 0;
         gate.pair = self.find_pair(key);
         gate.credit = NEW_INTERFACE;

@@ -141,9 +141,9 @@ fn nor_beside_a_flooder_of_their_own_and_spoofed_sources_of_another_interface() 
 
 #[test]
 fn a_lone_source_is_refused_by_its_reason_and_others_by_their_share() {
-    let punt = Punt::new(100, 50);
+    let punt = Punt::new(100, 128);
     let lone = |now| punt.judge(now, 1, Source::ip4([10, 0, 0, 1]));
-    assert_eq!((0..50).filter(|_| punt.offer(0, 1, 0x0a00_0001)).count(), 50);
+    assert_eq!((0..128).filter(|_| punt.offer(0, 1, 0x0a00_0001)).count(), 128);
     assert_eq!(lone(1), Ok(()), "the policer says no");
     assert!(!punt.offer(1, 1, 0x0a00_0001));
     assert_eq!(lone(HZ / 40), Err(Refused::Reason), "two tokens are kept for newcomers");

@@ -196,7 +196,7 @@ fn what_a_configuration_asks_for_is_there_and_saved_and_applying_it_again_change
     engine.ok("sink add mine null --rate 100");
     let id = engine.ok("register tcp:179/any --sink mine --exclusive --source 10.0.1.0/24");
     let id: u32 = id.trim().parse().expect("an id and nothing else");
-    engine.ok("passive set ip4 --drop --rate 10 --burst 20");
+    engine.ok("passive set ip4 --drop");
     engine.ok("reason set ip4.no-route --rate unlimited --class miss");
     engine.ok("class set sample --cap 4000");
     engine.ok("policer set reason:ip4.options --type rfc2697 --rate 100 --burst 50 --excess 20 --yellow demote:sample");
@@ -351,7 +351,7 @@ fn faults_are_one_sentence_and_a_status() {
     {
         assert!(engine.json(list).is_array(), "{list}");
         assert!(
-            list == "passive list" || engine.ok(list).lines().count() >= 3,
+            list == "passive list" || engine.ok(list).lines().count() >= 2,
             "{list}: {}",
             engine.ok(list)
         );

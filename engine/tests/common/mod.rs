@@ -1,7 +1,6 @@
 //! An engine in this process, on ports made of rings: a test puts frames in on one side, turns the workers by hand, and takes frames out.
 
-// Each test uses its own part of it.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, reason = "each test uses its own part of it")]
 
 pub mod client;
 pub mod frames;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::cover::{self, Sight};
-use super::reasons::name_of;
+use super::cover::{self, Place, Sight};
+use super::reasons::{Reason, name_of};
 use super::{Desk, MAX_REGISTRATIONS, Refused};
 use crate::control::types::sink::Life;
 use crate::dispatch::Registered;
@@ -173,8 +173,13 @@ impl Desk {
     }
 
     fn both_see(&self, one: &Interest, other: &Interest) -> bool {
-        let mut reasons = self.reasons();
-        reasons.any(|(_, reason)| reason.sight(one) != Sight::None && reason.sight(other) != Sight::None)
+        self.reasons().any(|(_, reason)| self.may_see(reason, one) && self.may_see(reason, other))
+    }
+
+    /// Whether packets of a reason may be of that interest. What has a built-in reason is never nobody's.
+    fn may_see(&self, reason: &Reason, interest: &Interest) -> bool {
+        let nobodys = reason.shipped.place == Place::Nobodys && interest.matching.is_local();
+        reason.sight(interest) != Sight::None && !(nobodys && self.built_in(&interest.matching).is_some())
     }
 
     /// Takes a registration back. Workers see it after [`commit`](Desk::commit).

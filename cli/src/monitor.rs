@@ -86,6 +86,8 @@ struct Count {
     total: u64,
     /// What became of them, by the second, under heads of the list's own.
     fates: Vec<f64>,
+    /// Whether anything became of any of them.
+    asked: bool,
 }
 
 /// What became of what a reason punted.
@@ -139,15 +141,16 @@ fn grown(before: Vec<Tally>, now: Vec<Tally>, rate: impl Fn(u64, u64) -> f64) ->
     let count = |(name, total, fates): Tally| {
         let (old, old_fates) = before.get(&name).map_or((0, &[][..]), |(total, fates)| (*total, fates));
         let old_fates = old_fates.iter().copied().chain(std::iter::repeat(0));
+        let asked = fates.iter().any(|fate| *fate > 0);
         let fates = fates.iter().zip(old_fates).map(|(now, before)| rate(before, *now)).collect();
-        Count { rate: rate(old, total), total, name, fates }
+        Count { rate: rate(old, total), total, name, fates, asked }
     };
     now.into_iter().map(count).collect()
 }
 
-/// By magnitude, then by name: by the number itself, lines would jump about.
+/// What somebody asked for first; then by magnitude, then by name: by the number itself, lines would jump about.
 fn sorted(mut counts: Vec<Count>) -> Vec<Count> {
-    counts.sort_by(|a, b| (a.total.leading_zeros(), &a.name).cmp(&(b.total.leading_zeros(), &b.name)));
+    counts.sort_by_cached_key(|count| (!count.asked, count.total.leading_zeros(), count.name.clone()));
     counts
 }
 
@@ -157,7 +160,7 @@ impl View {
         let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
         let book = |name: &str, of| {
             let (before, total) = (before.sum(of), now.sum(of));
-            Count { name: name.into(), rate: rate(before, total), total, fates: Vec::new() }
+            Count { name: name.into(), rate: rate(before, total), total, fates: Vec::new(), asked: false }
         };
         let books = vec![
             book("received", |worker| worker.received),
@@ -209,13 +212,15 @@ impl View {
         lists.push(("dropped, by text", &[], &self.dropped));
         let rows = height.saturating_sub(BOOKS + 2 * lists.len());
         let heights = share(rows, &lists.iter().map(|(_, _, counts)| counts.len()).collect::<Vec<_>>());
-        let names = lists.iter().flat_map(|(_, _, counts)| counts.iter()).chain(&self.books);
-        let width = names.map(|count| count.name.chars().count()).max().unwrap_or(0).max(MIN_NAME);
-        let mut page = list(width, "", &[], &self.books, usize::MAX);
-        page.push_str(&format!("{:width$}{:>14.1}\n", "cycles per packet", self.cycles_per_packet));
+        let width =
+            |counts: &[Count]| counts.iter().map(|count| count.name.chars().count()).max().unwrap_or(0);
+        // Texts of drops are longer than names; all else stands below each other.
+        let names = width(&self.books).max(width(&self.punted)).max(width(&self.sinks)).max(MIN_NAME);
+        let mut page = list(names, "", &[], &self.books, usize::MAX);
+        page.push_str(&format!("{:names$}{:>RATE$.1}\n", "cycles per packet", self.cycles_per_packet));
         for ((what, fates, counts), height) in lists.into_iter().zip(heights) {
             page.push('\n');
-            page.push_str(&list(width, what, fates, counts, height));
+            page.push_str(&list(names.max(width(counts)), what, fates, counts, height));
         }
         page
     }
@@ -256,24 +261,27 @@ fn share(rows: usize, lengths: &[usize]) -> Vec<usize> {
 
 /// The least width of names, for the head of a list to fit.
 const MIN_NAME: usize = 20;
+/// The width of what is by the second, and of totals; a list fits 80 columns if its names have at most 28.
+const RATE: usize = 12;
+const TOTAL: usize = 16;
 
 /// A list on `height` lines and one for its head; what does not fit is summed up on the last.
 fn list(width: usize, what: &str, fates: &[&str], counts: &[Count], height: usize) -> String {
     let shown = if counts.len() <= height { counts.len() } else { height.saturating_sub(1) };
     let (shown, rest) = counts.split_at(shown);
-    let mut text = format!("{what:width$}{:>14}{:>17}", "packets/s", "packets");
+    let mut text = format!("{what:width$}{:>RATE$}{:>TOTAL$}", "packets/s", "packets");
     for fate in fates {
-        text.push_str(&format!("{:>14}", format!("{fate}/s")));
+        text.push_str(&format!("{:>RATE$}", format!("{fate}/s")));
     }
     text.push('\n');
     let mut row = |name: &str, of: &[Count]| {
         let sum =
             |of: &dyn Fn(&Count) -> f64, counts: &[Count]| grouped(counts.iter().map(of).sum::<f64>() as u64);
         let total = grouped(of.iter().map(|count| count.total).sum());
-        text.push_str(&format!("{name:width$}{:>14}{total:>17}", sum(&|count| count.rate, of)));
+        text.push_str(&format!("{name:width$}{:>RATE$}{total:>TOTAL$}", sum(&|count| count.rate, of)));
         for fate in 0..fates.len() {
             let rate = sum(&|count| count.fates.get(fate).copied().unwrap_or(0.0), of);
-            text.push_str(&format!("{rate:>14}"));
+            text.push_str(&format!("{rate:>RATE$}"));
         }
         text.push('\n');
     };
@@ -344,22 +352,22 @@ mod tests {
         );
         assert_eq!(
             view.page(usize::MAX),
-            "                         packets/s          packets
-received                 3,000,000        9,000,000
-forwarded                2,000,000        6,000,000
-punted                     300,000          900,000
-dropped                    200,000          600,000
-cycles per packet             14.0
+            "                       packets/s         packets
+received               3,000,000       9,000,000
+forwarded              2,000,000       6,000,000
+punted                   300,000         900,000
+dropped                  200,000         600,000
+cycles per packet           14.0
 
-punted, by reason        packets/s          packets    accepted/s     refused/s
-ip4.ttl-expired            300,000          900,000       200,000       100,000
+punted, by reason      packets/s         packets  accepted/s   refused/s
+ip4.ttl-expired          300,000         900,000     200,000     100,000
 
-delivered, by sink       packets/s          packets        lost/s
-bfdd (suspended)           100,000          300,000        50,000
+delivered, by sink     packets/s         packets      lost/s
+bfdd (suspended)         100,000         300,000      50,000
 
-dropped, by text         packets/s          packets
-c: often                   199,000          597,000
-b: seldom                    1,000            3,000
+dropped, by text       packets/s         packets
+c: often                 199,000         597,000
+b: seldom                  1,000           3,000
 "
         );
     }
@@ -370,7 +378,13 @@ b: seldom                    1,000            3,000
         let mut view = View::between(&reading(now, 1), &reading(now + Duration::from_secs(1), 2));
         let many = |count: u64| {
             (0..count)
-                .map(|index| Count { name: format!("{index:02}"), rate: 1.0, total: 10, fates: vec![] })
+                .map(|index| Count {
+                    name: format!("{index:02}"),
+                    rate: 1.0,
+                    total: 10,
+                    fates: vec![],
+                    asked: false,
+                })
                 .collect()
         };
         for (punted, dropped) in [(0, 0), (3, 40), (40, 3), (40, 40), (7, 7), (8, 7)] {

@@ -36,7 +36,7 @@ pub fn binary(name: &str) -> PathBuf {
         let release = directory.ends_with("release").then_some("--release");
         // Cargo builds binaries for the tests of their own package only. When there is nothing to do, it takes a moment.
         let build = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--workspace", "--bins", "--target-dir"])
+            .args(["build", "--quiet", "--workspace", "--bins", "--example", "punt-watch", "--target-dir"])
             .arg(directory.parent().expect("target/debug is in target"))
             .args(release)
             .current_dir(env!("CARGO_MANIFEST_DIR"))

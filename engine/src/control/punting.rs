@@ -37,9 +37,11 @@ impl Control {
             }
             "sink.list" | "stats.sinks" => page(params, self.desk.sink_rows()),
             "sink.add" => self.sink_add(session, params),
-            "sink.del" => {
-                self.change(params, |control, it: SinkKey| Ok(control.desk.delete_sink(&it.name)?))
-            }
+            "sink.del" => self.change(params, |control, it: SinkKey| {
+                control.desk.delete_sink(&it.name)?;
+                control.sessions.forget_sink(&it.name);
+                Ok(())
+            }),
             "register" => self.register(session, params),
             "unregister" => self.change(params, |control, it: Unregister| {
                 control.desk.unregister(it.id)?;
@@ -107,6 +109,7 @@ impl Control {
         let items: Vec<SinkAdd> = many(params)?;
         let token = self.token(session, items.iter().any(|it| it.life == Life::Session));
         let single = items.len() == 1;
+        items.iter().filter(|it| it.life == Life::Session).for_each(|it| self.make_room(it));
         let added = self.together(items, |control, it| {
             if it.life == Life::Config {
                 return Err(Refused::new("life is config; only a configuration file makes such sinks"));
@@ -197,21 +200,34 @@ impl Control {
     /// Removes what belongs to sessions that nobody took up again.
     pub(super) fn expire_sessions(&mut self) {
         for (sinks, registrations) in self.sessions.expire() {
-            for id in registrations {
-                // An operator may have unregistered it meanwhile.
-                let _ = self.desk.unregister(id);
-            }
-            self.desk.commit();
-            let rows = self.desk.sink_rows();
-            let of_session =
-                |sink: &String| rows.iter().any(|it| it.name == *sink && it.life == Life::Session);
-            for sink in sinks.into_iter().filter(of_session) {
-                if let Err(refused) = self.desk.delete_sink(&sink) {
-                    log::warn!("a session has ended, and its sink stays: {refused}");
-                }
-            }
-            self.desk.commit();
+            self.end_session(sinks, registrations);
         }
+    }
+
+    /// A client that has no token any more makes its sink again, at the same target: what it left behind goes at once.
+    fn make_room(&mut self, wanted: &SinkAdd) {
+        let there = self
+            .desk
+            .sink_rows()
+            .iter()
+            .any(|row| (&row.name, &row.target) == (&wanted.name, &wanted.target));
+        if there && let Some((sinks, registrations)) = self.sessions.take_left(&wanted.name) {
+            self.end_session(sinks, registrations);
+        }
+    }
+
+    fn end_session(&mut self, sinks: Vec<String>, registrations: Vec<u32>) {
+        for id in registrations {
+            // An operator may have unregistered it meanwhile.
+            let _ = self.desk.unregister(id);
+        }
+        self.desk.commit();
+        for sink in sinks {
+            if let Err(refused) = self.desk.delete_sink(&sink) {
+                log::warn!("a session has ended, and its sink stays: {refused}");
+            }
+        }
+        self.desk.commit();
     }
 
     /// Tells sinks' threads which interfaces there are.

@@ -44,6 +44,11 @@ impl Sessions {
         self.0.values_mut().for_each(|held| held.registrations.retain(|held| *held != id));
     }
 
+    /// The sink is deleted; one that is made later under its name is another's.
+    pub fn forget_sink(&mut self, sink: &str) {
+        self.0.values_mut().for_each(|held| held.sinks.retain(|it| it != sink));
+    }
+
     /// The client has left; what it registered.
     pub fn close(&mut self, token: &str) -> Option<Vec<u32>> {
         let held = self.0.get_mut(token)?;
@@ -56,6 +61,13 @@ impl Sessions {
         let held = self.0.get_mut(token).filter(|held| held.left.is_some())?;
         held.left = None;
         Some((held.sinks.clone(), held.registrations.clone()))
+    }
+
+    /// Takes out the session that has this sink, if its client has left: its sinks and registrations.
+    pub fn take_left(&mut self, sink: &str) -> Option<(Vec<String>, Vec<u32>)> {
+        let has = |held: &Held| held.left.is_some() && held.sinks.iter().any(|it| it == sink);
+        let token = self.0.iter().find(|(_, held)| has(held)).map(|(token, _)| token.clone())?;
+        self.0.remove(&token).map(|held| (held.sinks, held.registrations))
     }
 
     /// Takes out those whose clients stay away: their sinks and registrations.
@@ -81,5 +93,28 @@ mod tests {
         assert_eq!(sessions.resume(&token), Some((vec!["bfdd".into()], vec![7])));
         assert_eq!(sessions.resume("guess"), None);
         assert_ne!(token, sessions.open());
+    }
+
+    #[test]
+    fn a_deleted_sink_is_nobodys() {
+        let mut sessions = Sessions::default();
+        let token = sessions.open();
+        sessions.add_sink(&token, "bfdd");
+        sessions.forget_sink("bfdd");
+        assert_eq!(sessions.close(&token), Some(vec![]));
+        assert_eq!(sessions.resume(&token), Some((vec![], vec![])));
+    }
+
+    #[test]
+    fn who_has_left_makes_room() {
+        let mut sessions = Sessions::default();
+        let token = sessions.open();
+        sessions.add_sink(&token, "bfdd");
+        sessions.add_registration(&token, 7);
+        assert_eq!(sessions.take_left("bfdd"), None, "it is still open");
+        sessions.close(&token);
+        assert_eq!(sessions.take_left("other"), None);
+        assert_eq!(sessions.take_left("bfdd"), Some((vec!["bfdd".into()], vec![7])));
+        assert_eq!(sessions.resume(&token), None);
     }
 }

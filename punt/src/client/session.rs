@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::control::types::{
-    Life, Register, RegisterAnswer, SessionAnswer, SessionResume, SinkAdd, SinkAnswer, Unregister,
+    Life, Register, RegisterAnswer, SessionAnswer, SessionResume, SinkAdd, SinkAnswer, SinkKey, Unregister,
 };
 use crate::control::{self, ClientError};
 use crate::matching::Match;
@@ -16,6 +16,7 @@ pub struct Session {
     control: control::Client,
     sink: String,
     token: Option<String>,
+    registrations: Vec<u32>,
 }
 
 impl Session {
@@ -40,7 +41,7 @@ impl Session {
         if let Some(inject) = &answer.inject {
             client.inject_at(inject)?;
         }
-        Ok(Session { control, sink: name.into(), token: answer.token })
+        Ok(Session { control, sink: name.into(), token: answer.token, registrations: Vec::new() })
     }
 
     /// Connects again within 60 s after the connection was lost, and takes back what `token` stands for, with ids and counters.
@@ -56,7 +57,8 @@ impl Session {
         let answer: SessionAnswer =
             control.call_as("session.resume", SessionResume { token: token.into() })?;
         let token = Some(answer.token.clone()).filter(|token| !token.is_empty());
-        Ok((Session { control, sink: name.into(), token }, answer))
+        let registrations = answer.registrations.clone();
+        Ok((Session { control, sink: name.into(), token, registrations }, answer))
     }
 
     /// What [`resume`](Session::resume) takes.
@@ -102,6 +104,7 @@ impl Session {
     pub fn register_with(&mut self, wanted: Register) -> Result<u32, ClientError> {
         let answer: RegisterAnswer = self.control.call_as("register", wanted)?;
         self.token = answer.token.or(self.token.take());
+        self.registrations.push(answer.id);
         Ok(answer.id)
     }
 
@@ -110,7 +113,26 @@ impl Session {
     /// # Errors
     /// As [`register`](Session::register).
     pub fn unregister(&mut self, id: u32) -> Result<(), ClientError> {
-        self.control.call("unregister", Unregister { id }).map(drop)
+        self.control.call("unregister", Unregister { id })?;
+        self.registrations.retain(|other| *other != id);
+        Ok(())
+    }
+
+    /// Ends all registrations; what was accepted before still comes.
+    ///
+    /// # Errors
+    /// As [`register`](Session::register).
+    pub fn unregister_all(&mut self) -> Result<(), ClientError> {
+        self.registrations.clone().into_iter().try_for_each(|id| self.unregister(id))
+    }
+
+    /// Ends all registrations and the sink at once, so that its name is free again. Merely dropped, a session stays for 60 s to come back to.
+    ///
+    /// # Errors
+    /// As [`register`](Session::register).
+    pub fn close(mut self) -> Result<(), ClientError> {
+        self.unregister_all()?;
+        self.control.call("sink.del", SinkKey { name: self.sink }).map(drop)
     }
 
     /// The connection, for everything else.

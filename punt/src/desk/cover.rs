@@ -1,5 +1,7 @@
 //! What a reason's packets can be, and what a registration can see of them.
 
+use std::ops::RangeInclusive;
+
 use crate::claims::Protocol;
 use crate::interest::{Interest, meet};
 use crate::matching::{self, Family, Match};
@@ -41,45 +43,34 @@ impl Place {
 /// A cell of the claims: the family's row, and the key in it.
 pub type Cell = (Family, Protocol, u16);
 
-/// The cells that a match claims.
-pub fn cells(matching: &Match) -> Vec<Cell> {
+/// A row of the claims, and the keys in it that a match claims.
+pub type Stretch = (Family, Protocol, RangeInclusive<u16>);
+
+/// What a match claims.
+pub fn stretches(matching: &Match) -> Vec<Stretch> {
     let families = match matching.family() {
         Some(family) => vec![family],
         None => vec![Family::Ip4, Family::Ip6],
     };
-    let each = |protocol: Protocol, keys: &mut dyn Iterator<Item = u16>| -> Vec<Cell> {
-        keys.flat_map(|key| families.iter().map(move |family| (*family, protocol, key))).collect()
-    };
-    match matching {
-        Match::Udp { ports, .. } => each(Protocol::Udp, &mut ports.clone()),
-        Match::Tcp { ports, any, .. } => {
-            let mut cells = each(Protocol::Tcp, &mut ports.clone());
-            if *any {
-                cells.extend(each(Protocol::TcpSource, &mut ports.clone()));
-            }
-            cells
+    let single = |key: u8| key as u16..=key as u16;
+    let rows: Vec<(Protocol, RangeInclusive<u16>)> = match matching {
+        Match::Udp { ports, .. } => vec![(Protocol::Udp, ports.clone())],
+        Match::Tcp { ports, any: false, .. } => vec![(Protocol::Tcp, ports.clone())],
+        Match::Tcp { ports, any: true, .. } => {
+            vec![(Protocol::Tcp, ports.clone()), (Protocol::TcpSource, ports.clone())]
         }
-        Match::Icmp4 { kind } | Match::Icmp6 { kind } => {
-            each(Protocol::Icmp, &mut std::iter::once(*kind as u16))
-        }
-        Match::Protocol(protocol) => each(Protocol::Ip, &mut std::iter::once(*protocol as u16)),
+        Match::Icmp4 { kind } | Match::Icmp6 { kind } => vec![(Protocol::Icmp, single(*kind))],
+        Match::Protocol(protocol) => vec![(Protocol::Ip, single(*protocol))],
         Match::Ethertype(_) | Match::Llc(_) | Match::Mac(_) | Match::Reason(_) => Vec::new(),
-    }
+    };
+    let of_family = |family| rows.iter().map(move |(protocol, keys)| (family, *protocol, keys.clone()));
+    families.into_iter().flat_map(of_family).collect()
 }
 
-/// Whether `matching` matches a cell's packets.
-pub fn claims(matching: &Match, (family, protocol, key): Cell) -> bool {
-    let families = matching.family().is_none_or(|only| only == family);
-    families
-        && match (matching, protocol) {
-            (Match::Udp { ports, .. }, Protocol::Udp) | (Match::Tcp { ports, .. }, Protocol::Tcp) => {
-                ports.contains(&key)
-            }
-            (Match::Tcp { ports, any, .. }, Protocol::TcpSource) => *any && ports.contains(&key),
-            (Match::Icmp4 { kind } | Match::Icmp6 { kind }, Protocol::Icmp) => *kind as u16 == key,
-            (Match::Protocol(number), Protocol::Ip) => *number as u16 == key,
-            _ => false,
-        }
+/// The cells that a match claims.
+pub fn cells(matching: &Match) -> impl Iterator<Item = Cell> {
+    let of_row = |(family, protocol, keys): Stretch| keys.map(move |key| (family, protocol, key));
+    stretches(matching).into_iter().flat_map(of_row)
 }
 
 /// Whether every packet that `inner` matches is matched by `outer`.

@@ -1,6 +1,6 @@
 //! From what is set to what workers look at: entries, claims, lanes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::cover::{self, Cell, Place, Sight};
@@ -12,6 +12,7 @@ use crate::claims::{LinkClaims, Protocol};
 use crate::class::Class;
 use crate::control::types::passive::PassiveFamily;
 use crate::dispatch::{Candidate, Delivery, Entry, Lanes, Only, Passive, PassiveTo, Passives, Scopes};
+use crate::interest::Interest;
 use crate::lane::Lane;
 use crate::matching::{self, Match};
 use crate::policer::{Policer, Verdict};
@@ -53,8 +54,8 @@ impl Desk {
             .registrations
             .values()
             .filter(|registration| !registration.suspended)
-            .filter(|registration| !self.is_elsewhere(registration, reason))
             .filter_map(|registration| Some((registration, self.covers(registration, reason)?)))
+            .filter(|(registration, _)| !self.is_elsewhere(registration, reason))
             .collect();
         registrations.sort_by_key(|(registration, _)| {
             (std::cmp::Reverse(registration.interest.specificity()), registration.id)
@@ -179,19 +180,19 @@ impl Desk {
 
     /// Sets the claims of all cells that changes have touched.
     pub(super) fn set_claims(&mut self, touched: &Touched) {
-        let made: Vec<(u32, &Arc<Reason>)> = self.claimants().collect();
+        let claims = self.claims(&touched.cells);
         for cell in &touched.cells {
             let (family, protocol, key) = *cell;
-            let claim = self.claim(*cell, &made);
-            self.tables.local(family).of(protocol).set(key, claim.unwrap_or(0));
+            let claim = self.owners.get(cell).or(claims.get(cell));
+            self.tables.local(family).of(protocol).set(key, claim.copied().unwrap_or(0));
         }
         if touched.link {
             let mut link = LinkClaims::default();
-            for (index, reason) in &made {
+            for (index, reason) in self.claimants() {
                 match reason.made_by.as_ref().map(|made_by| &made_by.matching) {
-                    Some(Match::Mac(mac)) => link.macs.push((*mac, *index)),
-                    Some(Match::Ethertype(ethertype)) => link.ethertypes.push((*ethertype, *index)),
-                    Some(Match::Llc(llc)) => link.llcs.push((*llc, *index)),
+                    Some(Match::Mac(mac)) => link.macs.push((*mac, index)),
+                    Some(Match::Ethertype(ethertype)) => link.ethertypes.push((*ethertype, index)),
+                    Some(Match::Llc(llc)) => link.llcs.push((*llc, index)),
                     _ => {}
                 }
             }
@@ -200,34 +201,47 @@ impl Desk {
         }
     }
 
-    /// Reasons that registrations without a source or an interface made, and that somebody wants now.
-    fn claimants(&self) -> impl Iterator<Item = (u32, &Arc<Reason>)> {
-        let wanted: std::collections::HashSet<u32> = self
-            .state
-            .registrations
-            .values()
-            .filter(|registration| !registration.suspended)
-            .filter_map(|registration| registration.reason)
-            .collect();
-        self.reasons().filter(move |(index, reason)| {
-            reason.made_by.is_some() && !reason.is_scoped() && wanted.contains(index)
-        })
+    /// Reasons that registrations without a source or an interface made, and that somebody may want.
+    fn made(&self) -> impl Iterator<Item = (u32, &Arc<Reason>, &Interest)> {
+        self.reasons()
+            .filter_map(|(index, reason)| Some((index, reason, reason.made_by.as_ref()?)))
+            .filter(|(.., made_by)| !made_by.is_scoped())
     }
 
-    /// Whose a cell is: the built-in's, else that of the most specific claim, the oldest of equals.
-    fn claim(&self, cell: Cell, made: &[(u32, &Arc<Reason>)]) -> Option<u32> {
-        let built_in = self
-            .reasons()
-            .take_while(|(_, reason)| reason.made_by.is_none())
-            .find(|(_, reason)| reason.shipped.cells.contains(&cell));
-        if let Some((index, _)) = built_in {
-            return Some(index);
+    /// Of those, the ones that somebody who is there wants.
+    fn claimants(&self) -> impl Iterator<Item = (u32, &Arc<Reason>)> {
+        let active = self.state.registrations.values().filter(|registration| !registration.suspended);
+        let wanted: BTreeSet<u32> = active.filter_map(|registration| registration.reason).collect();
+        self.made()
+            .filter(move |(index, ..)| wanted.contains(index))
+            .map(|(index, reason, _)| (index, reason))
+    }
+
+    /// Whose these cells are that are no built-in's: that of the most specific claim, the oldest of equals.
+    fn claims(&self, cells: &BTreeSet<Cell>) -> BTreeMap<Cell, u32> {
+        let mut found = Vec::new();
+        if cells.is_empty() {
+            return BTreeMap::new();
         }
-        made.iter()
-            .filter_map(|(index, reason)| Some((index, reason.id, reason.made_by.as_ref()?)))
-            .filter(|(.., made_by)| cover::claims(&made_by.matching, cell))
-            .max_by_key(|(_, id, made_by)| (made_by.specificity(), std::cmp::Reverse(*id)))
-            .map(|(index, ..)| *index)
+        for (index, reason, made_by) in self.made() {
+            let stretches = cover::stretches(&made_by.matching).into_iter();
+            let touched = stretches.flat_map(|(family, protocol, keys)| {
+                cells.range((family, protocol, *keys.start())..=(family, protocol, *keys.end()))
+            });
+            let mut touched = touched.peekable();
+            let is_wanted =
+                || self.state.registrations.values().any(|it| it.reason == Some(index) && !it.suspended);
+            if touched.peek().is_some() && is_wanted() {
+                let rank = (made_by.specificity(), std::cmp::Reverse(reason.id));
+                found.push((rank, index, touched.copied().collect::<Vec<Cell>>()));
+            }
+        }
+        // The best comes last and stays.
+        found.sort_by_key(|(rank, ..)| *rank);
+        found
+            .into_iter()
+            .flat_map(|(_, index, cells)| cells.into_iter().map(move |cell| (cell, index)))
+            .collect()
     }
 
     /// Makes the lanes that packets of the reason at `index` need.

@@ -15,10 +15,12 @@ mod sinks;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
+use rustc_hash::FxHasher;
 
 use crate::claims::{Claims, LinkClaims};
 use crate::clock::Clock;
@@ -136,6 +138,8 @@ pub struct Desk {
     memory: usize,
     fairness: Vec<Fairness>,
     state: State,
+    /// The cells that built-in reasons have.
+    owners: HashMap<Cell, u32, BuildHasherDefault<FxHasher>>,
     /// Ids given so far; none is ever given twice.
     ids: Ids,
     touched: Touched,
@@ -200,6 +204,7 @@ impl Desk {
             memory,
             fairness,
             state: State { reasons: vec![None], ..State::default() },
+            owners: HashMap::default(),
             ids: Ids::default(),
             touched: Touched::default(),
             reconfigured: Vec::new(),

@@ -97,8 +97,10 @@ impl Desk {
         self.ids.reason += 1;
         self.means.name(self.ids.reason, Some(&shipped.name));
         let reason = self.reason(self.ids.reason, shipped, None);
+        let index = self.state.reasons.len() as u32;
+        self.owners.extend(reason.shipped.cells.iter().map(|cell| (*cell, index)));
         self.touched.cells.extend(reason.shipped.cells.iter().copied());
-        self.touched.reasons.insert(self.state.reasons.len() as u32);
+        self.touched.reasons.insert(index);
         self.state.reasons.push(Some(Arc::new(reason)));
     }
 
@@ -147,12 +149,9 @@ impl Desk {
                 of_it.next().is_none().then_some(first)
             }
             _ => {
-                let cells = cover::cells(matching);
-                let owner = |cell: &Cell| {
-                    statics().find(|(_, reason)| reason.shipped.cells.contains(cell)).map(|(index, _)| index)
-                };
-                let first = owner(cells.first()?)?;
-                (cells.len() < 64 && cells.iter().all(|cell| owner(cell) == Some(first))).then_some(first)
+                let mut owners = cover::cells(matching).map(|cell| self.owners.get(&cell).copied());
+                let first = owners.next()??;
+                owners.all(|owner| owner == Some(first)).then_some(first)
             }
         }
     }

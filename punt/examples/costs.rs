@@ -10,9 +10,9 @@ use punt::claims::Protocol;
 use punt::clock::Clock;
 use punt::control::types::sink::{Life, SinkAdd, SinkState};
 use punt::desk::{self, Desk, Means, Open, Place, Setup, Static, Tables, Wanted};
-use punt::dispatch::{Outbox, Punted, Tag};
+use punt::dispatch::{Fairness, Outbox, Punted, Tag};
 use punt::facts::Facts;
-use punt::policer::{Limit, Rate, Shape};
+use punt::policer::{Limit, Rate, Shape, Share, Source, Talkers};
 use punt::quiescent::Domain;
 use punt::reason::{Action, Class};
 use punt::sink::{Dirty, Settled, Sink};
@@ -38,6 +38,10 @@ impl Punted for Packet {
 
     fn tag(&self) -> Tag {
         Tag { interface: 1, l3: 14, l4: 34, ..Tag::default() }
+    }
+
+    fn source(&self) -> Source {
+        Source::ip4([10, 0, 0, 7])
     }
 }
 
@@ -93,12 +97,19 @@ fn desk(domain: &Arc<Domain>) -> Desk {
         clock: Arc::new(Clock::new(HZ, 0)),
         means: Box::new(NoThreads),
         memory: desk::MEMORY,
+        fairness: vec![fairness()],
     };
     let mut desk = Desk::new(setup, statics);
     let add =
         SinkAdd { name: "a".to_owned(), target: Target::Null, rate: None, burst: None, life: Life::Operator };
     desk.add_sink(&add).expect("a new sink");
     desk
+}
+
+/// What keeps sources apart.
+fn fairness() -> Fairness {
+    let share = Arc::new(Share::new([3, 5], HZ, 0));
+    Fairness { share, talkers: Arc::new(Talkers::new(7, HZ, 0)) }
 }
 
 fn wanted(matching: &str, source: Option<IpAddr>) -> Wanted {
@@ -136,7 +147,7 @@ fn offer(what: &str, desk: &Desk, now: &mut u64, frame: usize, tick: u64, drain:
     let mut reader = domain.reader(0);
     let guard = reader.enter();
     let entry = desk.tables().reasons.get(1, &guard).expect("an entry");
-    let mut outbox = Outbox::new(0, 1, Arc::new(Clock::new(HZ, 0)), Arc::new(Dirty::default()));
+    let mut outbox = Outbox::new(0, 1, Arc::new(Clock::new(HZ, 0)), Arc::new(Dirty::default()), fairness());
     let lanes = entry.deliveries.first().map(|delivery| delivery.sink.lanes()).unwrap_or_default();
     let mut record = Vec::new();
     let (mut times, mut fate) = (Vec::new(), None);

@@ -128,7 +128,9 @@ impl Workshop {
         rings.by_sink.push((sink.name.clone(), worker, ring.clone(), pending.clone()));
         self.show_rings(&mut rings);
         let file = sink.name.replace('/', "_");
-        let address = format!("{}.{file}", self.setup.socket.display());
+        // A client may be in another directory than the engine.
+        let socket = std::path::absolute(&self.setup.socket).unwrap_or_else(|_| self.setup.socket.clone());
+        let address = format!("{}.{file}", socket.display());
         Inject { address, ring, pending }
     }
 

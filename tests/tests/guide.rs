@@ -69,6 +69,10 @@ fn a_newcomer_gets_from_nothing_to_traffic() {
     ] {
         assert!(said.matches(words).count() >= times, "{words:?}, {times} times, is not in\n{context}");
     }
+    // The flood came, and a limit held it.
+    let flood = said.lines().find(|line| line.starts_with("ip4.ttl-expired ") && line.contains(" 2003 "));
+    let accepted = flood.and_then(|line| line.split_whitespace().last()?.parse::<u64>().ok());
+    assert!(accepted.is_some_and(|accepted| (50..1500).contains(&accepted)), "{flood:?} in\n{context}");
     // tcpdump says there what it reads.
     let errors = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<&str> = errors.lines().filter(|line| !line.starts_with("reading from file ")).collect();

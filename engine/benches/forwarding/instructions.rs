@@ -117,7 +117,7 @@ impl Counts {
 /// Instructions per packet without registrations and with a thousand, where nothing is punted.
 pub fn with_registrations() -> Result<[f64; 2], Box<dyn Error>> {
     let of = |number| Ok::<_, Box<dyn Error>>(Profile::by(&["--count-punt", number])?.net());
-    Ok([of("0")?, of("2")?])
+    Ok([of("0")?, of("1")?])
 }
 
 /// The limit of a part, if it has one.

@@ -145,8 +145,8 @@ impl Office {
                 life: Life::Operator,
                 owner: "bench".into(),
             })?;
+            self.desk.commit();
         }
-        self.desk.commit();
         Ok(self)
     }
 

@@ -57,6 +57,9 @@ pub enum StartError {
         "there is no port to forward between: bind a NIC to a DPDK driver, or make a virtual one with --vdev"
     )]
     NoPorts,
+    /// The processor lacks what policers need.
+    #[error("this processor has no atomic of 128 bits (cmpxchg16b), without which policers would lock")]
+    Atomics,
     /// The system gave no thread.
     #[error("no thread for sinks: {0}")]
     Thread(#[from] std::io::Error),
@@ -91,6 +94,9 @@ impl Engine {
             lcores if lcores.is_empty() => vec![eal.main_lcore()],
             lcores => lcores,
         };
+        if !punt::policer::is_lock_free() {
+            return Err(StartError::Atomics);
+        }
         let ports = Port::all(eal)?;
         let names = interface_names(config, &ports)?;
         let max_interfaces = names.len() + config.interfaces.len() + SPARE_INTERFACES;
@@ -112,7 +118,7 @@ impl Engine {
                 tables: tables.clone(),
                 domain: domain.clone(),
                 directory: config.punt.directory.clone().into(),
-                socket: socket.to_owned(),
+                socket: std::path::absolute(socket)?,
             },
             known.clone(),
         )?;

@@ -313,7 +313,8 @@ impl Graph {
             }
             Some(entry)
                 if index == reason
-                    && entry.deliveries.is_empty()
+                    && !entry.drop
+                    && !entry.wants(reason, &leaving)
                     && self.redirects(entry, context, &mut packet) =>
             {
                 self.follow(Target::Stage(to), context, packet);

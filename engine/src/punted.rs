@@ -18,6 +18,22 @@ pub struct Leaving<'a> {
     pub received: u64,
 }
 
+impl Leaving<'_> {
+    /// Whether it is a fragment: as local delivery found out, or as its header says where it did not get there.
+    #[inline(always)]
+    fn is_fragment(&self) -> bool {
+        const IP6_FRAGMENT: u8 = 44;
+        if self.packet.meta.flags.any(Flags::FRAGMENT) {
+            return true;
+        }
+        match self.packet.l3::<8>() {
+            Some(header) if header[0] >> 4 == 4 => be16(header, 6) & 0x3fff != 0,
+            Some(header) if header[0] >> 4 == 6 => header[6] == IP6_FRAGMENT,
+            _ => false,
+        }
+    }
+}
+
 impl Punted for Leaving<'_> {
     #[inline(always)]
     fn len(&self) -> u32 {
@@ -37,7 +53,8 @@ impl Punted for Leaving<'_> {
             interface: meta.interface,
             l3: meta.l3,
             l4: meta.l4,
-            flags: flag(Flags::FRAGMENT, record::FRAGMENT) | flag(Flags::REWRITTEN, record::REWRITTEN),
+            flags: if self.is_fragment() { record::FRAGMENT } else { 0 }
+                | flag(Flags::REWRITTEN, record::REWRITTEN),
             received: self.received,
         }
     }
@@ -99,11 +116,17 @@ impl Punted for Leaving<'_> {
 pub fn link_layer(bytes: &[u8], facts: &mut Facts) -> Option<usize> {
     const TAGS: [u16; 2] = [0x8100, 0x88a8];
     const MIN_TYPE: u16 = 0x0600;
+    const LLC: u16 = 0x8870;
     let mut at = 12;
     loop {
         let field = u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?);
         match field {
             tag if TAGS.contains(&tag) && at < 20 => at += 4,
+            // IS-IS' jumbo hellos: LLC in a frame too long for an 802.3 length.
+            LLC => {
+                facts.llc = bytes.get(at + 2).copied();
+                return None;
+            }
             MIN_TYPE.. => {
                 facts.ethertype = Some(field);
                 return Some(at + 2);

@@ -203,12 +203,14 @@ fn inject_from(
     context: &Context,
 ) -> usize {
     let mut packets = 0;
+    // One burst for all of them together: nobody who injects keeps the receive queues waiting for longer than a port would.
+    let share = (graph.burst() / rings.len().max(1)).max(1);
     for InjectRing { ring, pending } in rings {
         if !pending.load(Ordering::Relaxed) || !pending.swap(false, Ordering::AcqRel) {
             continue;
         }
         let mut taken = 0;
-        while taken < graph.burst() && ring.read(record) {
+        while taken < share && ring.read(record) {
             taken += 1;
             context.counters.add_total(Total::Injected, 1);
             match made(pool, record) {

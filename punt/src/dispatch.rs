@@ -133,11 +133,31 @@ pub struct Counts {
     seen: Count,
 }
 
+impl Counts {
+    /// One packet of so many bytes. It is counted before its fate, so that whoever reads meanwhile finds no fate without a packet.
+    #[inline(always)]
+    fn count(&self, bytes: u32, copied: bool, fate: Fate) {
+        self.packets.add(1);
+        self.bytes.add(bytes as u64);
+        self.copies.add(copied as u64);
+        self.fates[fate as usize].add(1);
+    }
+}
+
 impl Entry {
     /// Whether anybody may want packets of this reason as they are, or of one that a registration makes of it.
     #[inline(always)]
     pub fn is_wanted(&self) -> bool {
         !self.deliveries.is_empty() || !self.scopes.is_empty()
+    }
+
+    /// Whether a registration covers this packet, which left the graph for the reason at index `reason`.
+    pub fn wants(&self, reason: u32, packet: &impl Punted) -> bool {
+        !self.deliveries.is_empty() && (!self.looks || self.wants_such(&Facts { reason, ..packet.facts() }))
+    }
+
+    fn wants_such(&self, facts: &Facts) -> bool {
+        self.deliveries.iter().any(|delivery| delivery.candidate(facts).is_some())
     }
 }
 
@@ -453,8 +473,8 @@ impl Outbox {
         Outbox { worker, epoch, clock, dirty, fairness, gates: Gates::default(), touched }
     }
 
-    /// Takes one packet past the stages of `entry`: what came before the copy is one of [`Fate`], what each sink did is in its books.
-    /// `reason` is the index of the edge's reason, `copied` says that the packet goes on.
+    /// Takes one packet past the stages of `entry` and counts it there: what came before the copy is one of [`Fate`], what each sink did is
+    /// in its books. `reason` is the index of the edge's reason, `copied` says that the packet goes on.
     #[inline]
     pub fn offer(
         &mut self,
@@ -467,14 +487,7 @@ impl Outbox {
         let (source, interface) = (packet.source(), packet.tag().interface);
         let fate = self.fate(entry, reason, packet, source, copied, now);
         self.fairness.talkers.count(now, entry.id, interface, source, fate.is_refused());
-        if let Some(counts) = entry.counts.get(self.worker as usize) {
-            counts.packets.add(1);
-            counts.bytes.add(packet.len() as u64);
-            counts.fates[fate as usize].add(1);
-            if copied {
-                counts.copies.add(1);
-            }
-        }
+        entry.counts[self.worker as usize].count(packet.len(), copied, fate);
         fate
     }
 
@@ -522,7 +535,9 @@ impl Outbox {
                 return Fate::ActionDrop;
             }
             // It got here because its redirection refused it.
-            Some((_, PassiveTo::Redirect(_))) if entry.deliveries.is_empty() => return Fate::RefusedReason,
+            Some((_, PassiveTo::Redirect(_))) if !entry.deliveries.iter().any(wanted) => {
+                return Fate::RefusedReason;
+            }
             _ if entry.looks && !entry.deliveries.iter().any(wanted) => return Fate::NoSink,
             _ if entry.deliveries.is_empty() => return Fate::NoSink,
             _ => {}
@@ -534,30 +549,17 @@ impl Outbox {
                 return Fate::SampledOut;
             }
         }
-        let share = &self.fairness.share;
-        match share.take(&mut self.gates, now, &entry.share, policer, tag.interface, source) {
-            Ok(()) => {}
-            Err(Refused::Source) => return Fate::RefusedSource,
-            Err(Refused::Interface) => return Fate::RefusedInterface,
-            Err(Refused::Reason) => return Fate::RefusedReason,
-        }
-        let len = packet.len();
-        let mut class = entry.class;
-        match policer.take(now, len) {
-            Verdict::Pass => {}
-            Verdict::Demote(lower) => class = lower,
-            Verdict::Drop => {
+        let class = match self.limits(entry, policer, source, tag.interface, packet.len(), now) {
+            Ok(class) => class,
+            Err(fate) => {
                 if let Some((passive, _)) = passively {
                     passive.registration.of(self.worker).packets.add(1);
                     passive.registration.of(self.worker).refused.add(1);
                 }
-                return Fate::RefusedReason;
+                return fate;
             }
-        }
-        if !entry.budget.take(class, now) {
-            return Fate::RefusedClass;
-        }
-        let accepted = Accepted { reason: entry.id, class: class as u8, tag, len, copied };
+        };
+        let accepted = Accepted { reason: entry.id, class: class as u8, tag, len: packet.len(), copied };
         for delivery in &entry.deliveries {
             if let Some(candidate) = delivery.candidate(&facts) {
                 self.deliver(delivery, candidate, accepted, packet, now);
@@ -570,6 +572,32 @@ impl Outbox {
             self.deliver(delivery, candidate, accepted, packet, now);
         }
         Fate::Accepted
+    }
+
+    /// Source share, reason, class: the class in whose queue a packet waits, or the fate of one that a limit refuses.
+    #[inline(always)]
+    fn limits(
+        &mut self,
+        entry: &Entry,
+        policer: &Policer,
+        source: Source,
+        interface: u32,
+        bytes: u32,
+        now: u64,
+    ) -> Result<Class, Fate> {
+        let share = &self.fairness.share;
+        match share.take(&mut self.gates, now, &entry.share, policer, interface, source) {
+            Ok(()) => {}
+            Err(Refused::Source) => return Err(Fate::RefusedSource),
+            Err(Refused::Interface) => return Err(Fate::RefusedInterface),
+            Err(Refused::Reason) => return Err(Fate::RefusedReason),
+        }
+        let class = match policer.take(now, bytes) {
+            Verdict::Pass => entry.class,
+            Verdict::Demote(lower) => lower,
+            Verdict::Drop => return Err(Fate::RefusedReason),
+        };
+        if entry.budget.take(class, now) { Ok(class) } else { Err(Fate::RefusedClass) }
     }
 
     /// Offers one accepted packet to one sink.
@@ -585,7 +613,8 @@ impl Outbox {
         books.packets.add(1);
         let of =
             |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
-        let Some(mut lane) = of(accepted.class) else { return };
+        // There is a lane for each class a packet can have; if not, any is better than none.
+        let Some(mut lane) = of(accepted.class).or_else(|| delivery.any_lane(self.worker)) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(1);
             return lane.lose(lane.offers.errors.of(errno));
@@ -682,6 +711,11 @@ impl Outbox {
 }
 
 impl Delivery {
+    /// A lane of this worker, of whichever class.
+    fn any_lane(&self, worker: u16) -> Option<&Arc<Lane>> {
+        self.lanes.iter().find_map(|lanes| lanes.get(worker as usize))
+    }
+
     /// The most specific registration that covers a packet.
     #[inline(always)]
     fn candidate(&self, facts: &Facts) -> Option<&Candidate> {

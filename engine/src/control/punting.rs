@@ -41,9 +41,11 @@ impl Control {
                 self.change(params, |control, it: SinkKey| Ok(control.desk.delete_sink(&it.name)?))
             }
             "register" => self.register(session, params),
-            "unregister" => {
-                self.change(params, |control, it: Unregister| Ok(control.desk.unregister(it.id)?))
-            }
+            "unregister" => self.change(params, |control, it: Unregister| {
+                control.desk.unregister(it.id)?;
+                control.sessions.forget(it.id);
+                Ok(())
+            }),
             "registration.list" => page(params, self.desk.registration_rows()),
             "passive.list" => page(params, self.desk.passive_rows()),
             "passive.set" => self.change(params, |control, it: PassiveSet| {
@@ -51,8 +53,7 @@ impl Control {
                 set_passive(&mut control.model, &mut control.desk, &it, Life::Operator)
             }),
             "passive.del" => self.change(params, |control, it: PassiveKey| {
-                let interface = interface(&control.model, it.interface.as_deref())?;
-                Ok(control.desk.delete_passive(it.family, interface)?)
+                Ok(control.desk.delete_passive(it.family, it.interface.as_deref())?)
             }),
             "stats.sources" => self.sources(params),
             "session.resume" => self.resume(session, params),
@@ -166,6 +167,12 @@ impl Control {
 
     fn resume(&mut self, session: &mut Session, params: Params) -> Answer {
         let SessionResume { token } = one(params)?;
+        if session.token.is_some() {
+            return Err(RpcError::refused(
+                "this connection has a session already; resume the other on a connection of its own"
+                    .to_owned(),
+            ));
+        }
         let (sinks, registrations) = self.sessions.resume(&token).ok_or_else(|| {
             RpcError::refused(format!(
                 "there is no session {token:?} to resume; it may have ended more than 60 s ago, or still be open"
@@ -195,7 +202,10 @@ impl Control {
                 let _ = self.desk.unregister(id);
             }
             self.desk.commit();
-            for sink in sinks {
+            let rows = self.desk.sink_rows();
+            let of_session =
+                |sink: &String| rows.iter().any(|it| it.name == *sink && it.life == Life::Session);
+            for sink in sinks.into_iter().filter(of_session) {
                 if let Err(refused) = self.desk.delete_sink(&sink) {
                     log::warn!("a session has ended, and its sink stays: {refused}");
                 }

@@ -41,3 +41,36 @@ pub fn fix_checksum(packet: &mut [u8]) {
     let sum = (sum & 0xffff) + (sum >> 16);
     packet[10..12].copy_from_slice(&(!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes());
 }
+
+/// An IPv4 packet without options.
+pub fn ip4(source: &str, destination: &str, ttl: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let address = |text: &str| text.parse::<std::net::Ipv4Addr>().expect("an address").octets();
+    let [high, low] = (20 + payload.len() as u16).to_be_bytes();
+    let mut packet = vec![0x45, 0, high, low, 0, 7, 0, 0, ttl, protocol, 0, 0];
+    packet.extend([address(source), address(destination)].concat());
+    fix_checksum(&mut packet);
+    packet.extend(payload);
+    packet
+}
+
+/// An IPv6 packet without extension headers.
+pub fn ip6(source: &str, destination: &str, hop_limit: u8, next_header: u8, payload: &[u8]) -> Vec<u8> {
+    let address = |text: &str| text.parse::<std::net::Ipv6Addr>().expect("an address").octets();
+    let [high, low] = (payload.len() as u16).to_be_bytes();
+    let mut packet = vec![0x60, 0, 0, 0, high, low, next_header, hop_limit];
+    packet.extend([address(source), address(destination)].concat());
+    packet.extend(payload);
+    packet
+}
+
+/// A UDP datagram between these ports, without a checksum.
+pub fn udp(source: u16, destination: u16) -> Vec<u8> {
+    let ports = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+    [&ports[..], &[0, 20, 0, 0], b"twelve bytes"].concat()
+}
+
+/// A TCP segment between these ports.
+pub fn tcp(source: u16, destination: u16) -> Vec<u8> {
+    let ports = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+    [&ports[..], &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]].concat()
+}

@@ -1,11 +1,17 @@
 //! An engine in this process, on ports made of rings: a test puts frames in on one side, turns the workers by hand, and takes frames out.
 
+// Each test uses its own part of it.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub mod client;
 pub mod frames;
+pub mod router;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use dpdk_sys::{ANY_SOCKET, Burst, Eal, Pool, Ring, ring_port};
 use engine::args::IdlePolicy;
@@ -14,6 +20,7 @@ use engine::control::{Control, Service};
 use engine::engine::Engine;
 use engine::run::Worker;
 use punt::control::types::InterfaceStats;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The engine and both ends of its ports' rings.
@@ -113,9 +120,111 @@ impl Rig {
 
     /// What the control socket answers to `method` with these parameters (JSON).
     pub fn call(&mut self, method: &str, params: &str) -> String {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method} {params}: {error}"))
+    }
+
+    /// The same; or the sentence that says why not.
+    pub fn try_call(&mut self, method: &str, params: &str) -> Result<String, String> {
         let params = RawValue::from_string(params.to_owned()).expect("JSON");
-        let answer = self.control.call(&mut Default::default(), method, Some(&params));
-        answer.unwrap_or_else(|error| panic!("{method}: {error}")).get().to_owned()
+        self.turning(|control| {
+            let answer = control.call(&mut Default::default(), method, Some(&params));
+            answer.map(|answer| answer.get().to_owned()).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Does it while another thread turns the workers, as whoever waits for them needs.
+    fn turning<T>(&mut self, what: impl FnOnce(&mut Control) -> T) -> T {
+        let (done, control, workers) = (AtomicBool::new(false), &mut self.control, &mut self.workers);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    workers.iter_mut().for_each(|worker| _ = worker.turn());
+                }
+                workers.iter_mut().for_each(Worker::rest);
+            });
+            let answer = what(control);
+            done.store(true, Ordering::Relaxed);
+            answer
+        })
+    }
+
+    /// Registers what `register` says (JSON) and returns the registration's id.
+    pub fn register(&mut self, register: &str) -> u64 {
+        let answer: Value = serde_json::from_str(&self.call("register", register)).expect("JSON");
+        answer["id"].as_u64().expect("an id")
+    }
+
+    /// The rows of a list.
+    pub fn rows(&mut self, list: &str) -> Vec<Value> {
+        let (mut rows, mut after) = (Vec::new(), String::new());
+        loop {
+            let params = if after.is_empty() { "{}".into() } else { format!(r#"{{"after": {after:?}}}"#) };
+            let answer: Value = serde_json::from_str(&self.call(list, &params)).expect("JSON");
+            rows.extend(answer["items"].as_array().expect("items").iter().cloned());
+            match answer["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => return rows,
+            }
+        }
+    }
+
+    /// The row of a list in which the field `key` is `is`.
+    pub fn row(&mut self, list: &str, key: &str, is: impl Into<Value>) -> Value {
+        let is = is.into();
+        let rows = self.rows(list);
+        let found = rows.iter().find(|row| row[key] == is);
+        found.cloned().unwrap_or_else(|| panic!("{list} has no row with {key} {is}"))
+    }
+
+    /// The index of an interface.
+    pub fn index(&mut self, interface: &str) -> u32 {
+        self.row("interface.list", "name", interface)["index"].as_u64().expect("an index") as u32
+    }
+
+    /// A sink's row, once its client has all that was offered or it is counted as lost.
+    pub fn settled(&mut self, sink: &str) -> Value {
+        self.until("sink.list", "name", sink, |row| row["backlog"] == 0)
+    }
+
+    /// The row of a list, once it is as it is to be.
+    pub fn until(&mut self, list: &str, key: &str, is: &str, good: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let row = self.row(list, key, is);
+            if good(&row) {
+                return row;
+            }
+            assert!(Instant::now() < deadline, "still {row:#}");
+            thread::yield_now();
+        }
+    }
+
+    /// Every reason's and every sink's books.
+    fn assert_books(&mut self) {
+        let number =
+            |row: &Value, field: &str| row[field].as_u64().unwrap_or_else(|| panic!("{field} in {row:#}"));
+        let sum = |row: &Value, fields: &[&str]| fields.iter().map(|field| number(row, field)).sum::<u64>();
+        for row in self.rows("reason.list") {
+            let fates = [
+                "no_sink",
+                "sampled_out",
+                "action_drop",
+                "refused_source",
+                "refused_interface",
+                "refused_reason",
+                "refused_class",
+                "accepted",
+            ];
+            assert_eq!(number(&row, "packets"), sum(&row, &fates), "{row:#}");
+        }
+        for sink in self.rows("sink.list") {
+            let row = self.settled(sink["name"].as_str().expect("a name"));
+            let errors: u64 =
+                row["errors"].as_object().expect("errors").values().filter_map(Value::as_u64).sum();
+            let rest =
+                sum(&row, &["refused_registration", "refused_sink", "ring_full", "delivered", "backlog"]);
+            assert_eq!(number(&row, "offered"), rest + errors, "{row:#}");
+        }
     }
 
     /// Every interface, by its name.
@@ -126,18 +235,8 @@ impl Rig {
     /// The end of every test: the books balance, and every packet is back where it came from.
     pub fn finish(mut self) {
         self.turn();
-        let (done, control, workers) = (AtomicBool::new(false), &self.control, &mut self.workers);
-        let audit = thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    workers.iter_mut().for_each(|worker| _ = worker.turn());
-                }
-                workers.iter_mut().for_each(Worker::rest);
-            });
-            let audit = control.audit();
-            done.store(true, Ordering::Relaxed);
-            audit
-        });
+        self.assert_books();
+        let audit = self.turning(|control| control.audit());
         assert!(audit.balanced && audit.in_flight == 0, "{audit:#?}");
         assert_eq!(self.pool.in_use(), 0, "packets of the test that nobody freed");
         self.workers.clear();

@@ -11,7 +11,7 @@
 //!         println!("{} bytes on interface {}", record.frame.len(), record.header.interface);
 //!     }
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 //!
 //! `punt/examples/bfd.rs` is a whole program; `docs/clients.md` has the same in C and Python.

@@ -20,7 +20,7 @@ use crate::reason::Action;
 /// Bytes that a packet and its header take in a ring, more or less.
 const RECORD: u64 = 256;
 /// What a ring may have, in bytes.
-const RING: std::ops::RangeInclusive<u64> = 256 << 10..=2 << 20;
+const RING: std::ops::RangeInclusive<u64> = 512 << 10..=2 << 20;
 
 impl Desk {
     /// What workers are to do with packets of the reason at `index`.

@@ -136,6 +136,14 @@ pub struct Desk {
     touched: Touched,
     /// Sinks that are deleted, and whose threads are to end when workers know.
     closing: Vec<SinkEntry>,
+    watches: Vec<Watch>,
+}
+
+/// Somebody who is to know whether anybody wants a reason.
+struct Watch {
+    reason: u32,
+    wanted: bool,
+    tell: Box<dyn FnMut(bool) + Send>,
 }
 
 #[derive(Clone, Default)]
@@ -188,6 +196,7 @@ impl Desk {
             ids: Ids::default(),
             touched: Touched::default(),
             closing: Vec::new(),
+            watches: Vec::new(),
         };
         for reason in statics {
             desk.add_static(reason);
@@ -213,7 +222,11 @@ impl Desk {
 
     /// Lets the workers see all that has changed since the last time. Waits for one grace period if anything has.
     pub fn commit(&mut self) {
-        let touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
+        // What was freed may be back: it was restored.
+        let (back, freed) = touched.freed.into_iter().partition(|&index| self.by_index(index).is_some());
+        touched.freed = freed;
+        touched.reasons.extend::<Vec<u32>>(back);
         for &index in &touched.reasons {
             let entry = self.entry(index);
             if let (Some(slot), Some(entry)) = (self.tables.reasons.slot(index), entry) {
@@ -223,6 +236,7 @@ impl Desk {
         self.set_claims(&touched);
         self.domain.reclaim(&mut self.retired);
         self.close_sinks();
+        self.tell_watchers(&touched);
         if touched.freed.is_empty() {
             return;
         }
@@ -235,6 +249,34 @@ impl Desk {
         self.domain.reclaim(&mut self.retired);
     }
 
+    /// Tells `tell` at once, and whenever that changes, whether anybody wants packets of the reason of that name. A source that runs in the
+    /// graph asks [`Entry::is_wanted`](crate::dispatch::Entry::is_wanted) instead.
+    ///
+    /// # Errors
+    /// If there is no such reason.
+    pub fn watch(&mut self, name: &str, mut tell: impl FnMut(bool) + Send + 'static) -> Result<(), Refused> {
+        let reason = self.named(name).ok_or_else(|| self.no_reason(name))?;
+        let wanted = self.is_wanted(reason);
+        tell(wanted);
+        self.watches.push(Watch { reason, wanted, tell: Box::new(tell) });
+        Ok(())
+    }
+
+    fn is_wanted(&self, index: u32) -> bool {
+        self.entry(index).is_some_and(|entry| entry.is_wanted())
+    }
+
+    fn tell_watchers(&mut self, touched: &Touched) {
+        let mut watches = std::mem::take(&mut self.watches);
+        for Watch { reason, wanted, tell } in &mut watches {
+            if touched.reasons.contains(reason) && *wanted != self.is_wanted(*reason) {
+                *wanted = !*wanted;
+                tell(*wanted);
+            }
+        }
+        self.watches = watches;
+    }
+
     /// What is set now, to be [restored](Desk::restore) if changes that belong together cannot all be done.
     pub fn remember(&self) -> Before {
         Before(self.state.clone())
@@ -244,6 +286,11 @@ impl Desk {
     pub fn restore(&mut self, before: Before) {
         // What was made since has touched entries, which are made again from what was before.
         let after = std::mem::replace(&mut self.state, before.0);
+        for (index, reason) in (0..).zip(&after.reasons) {
+            if reason.is_some() && self.by_index(index).is_none() {
+                self.touched.freed.push(index);
+            }
+        }
         self.closing.extend(after.sinks.into_values());
         self.commit();
     }

@@ -99,28 +99,35 @@ impl Desk {
         self.make_all_lanes().inspect_err(|_| self.state.passives = before)
     }
 
+    /// Makes what is set for a family and an interface the configuration's.
+    pub fn adopt_passive(&mut self, family: PassiveFamily, interface: Option<(u32, String)>) {
+        let index = |interface: &Option<(u32, String)>| interface.as_ref().map(|it| it.0);
+        for entry in self.state.passives.iter_mut() {
+            if entry.family == family && index(&entry.interface) == index(&interface) {
+                entry.life = Life::Config;
+            }
+        }
+    }
+
     /// Takes back what was set for a family and an interface; what is set for all holds there again.
     ///
     /// # Errors
     /// If nothing is set.
-    pub fn delete_passive(
-        &mut self,
-        family: PassiveFamily,
-        interface: Option<(u32, String)>,
-    ) -> Result<(), Refused> {
-        if self.take_passive(family, &interface) {
+    pub fn delete_passive(&mut self, family: PassiveFamily, interface: Option<&str>) -> Result<(), Refused> {
+        let name = |it: &PassiveEntry| it.interface.as_ref().map(|(_, name)| name.clone());
+        let before = self.state.passives.len();
+        self.state.passives.retain(|it| it.family != family || name(it).as_deref() != interface);
+        if self.state.passives.len() < before {
             self.touch_unclaimed(family);
             return Ok(());
         }
-        let there = interface.map_or_else(String::new, |(_, name)| format!(" from {name}"));
+        let there = interface.map_or_else(String::new, |name| format!(" from {name}"));
         Err(Refused(format!("nothing is set for {family}{there}; puntctl passive list shows what is")))
     }
 
-    fn take_passive(&mut self, family: PassiveFamily, interface: &Option<(u32, String)>) -> bool {
+    fn take_passive(&mut self, family: PassiveFamily, interface: &Option<(u32, String)>) {
         let index = |interface: &Option<(u32, String)>| interface.as_ref().map(|it| it.0);
-        let before = self.state.passives.len();
         self.state.passives.retain(|it| it.family != family || index(&it.interface) != index(interface));
-        self.state.passives.len() < before
     }
 
     fn touch_unclaimed(&mut self, family: PassiveFamily) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{Desk, Refused};
+use crate::class::Class;
 use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet};
-use crate::policer::{Config, Policer};
+use crate::policer::{Config, Policer, Rate};
 
 impl Desk {
     /// Sets the minimum and the cap of a class.
@@ -20,6 +21,17 @@ impl Desk {
         self.state.set_classes.retain(|set| set.name != wanted.name);
         let min = u32::try_from(min).ok();
         self.state.set_classes.push(ClassSet { name: wanted.name, min, cap: Some(cap) });
+        Ok(())
+    }
+
+    /// Gives a class the minimum and the cap that it ships with.
+    ///
+    /// # Errors
+    /// If they cannot be together with the others.
+    pub fn reset_class(&mut self, class: Class) -> Result<(), Refused> {
+        let cap = Rate::PerSecond(class.cap().into());
+        self.set_class(&ClassSet { name: class, min: Some(class.minimum()), cap: Some(cap) })?;
+        self.state.set_classes.retain(|set| set.name != class);
         Ok(())
     }
 

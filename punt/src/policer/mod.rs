@@ -38,6 +38,11 @@ pub use rate::{Limit, ParseRateError, Rate, Unit};
 pub use share::{Gates, ReasonShare, Refused, Share, Source};
 pub use talkers::{Talker, Talkers};
 
+/// Whether this machine can change both counts of a policer at once, as one that colours needs; every x86-64 of the last fifteen years can.
+pub fn is_lock_free() -> bool {
+    portable_atomic::AtomicU128::is_lock_free()
+}
+
 /// A policer, shared by all workers: exact over all of them, whoever takes when.
 ///
 /// Its figures may change in place while workers take ([`set`](Policer::set), [`configure`](Policer::configure)):

@@ -59,6 +59,16 @@ impl CpuSet {
     pub fn cpus(&self) -> impl Iterator<Item = usize> {
         (0..libc::CPU_SETSIZE as usize).filter(|&cpu| self.contains(cpu))
     }
+
+    /// Those that are not in `other`; if there are none, all of these.
+    pub fn apart_from(&self, other: &CpuSet) -> CpuSet {
+        let mut apart = *self;
+        for cpu in other.cpus() {
+            // SAFETY: a CPU of a set is below CPU_SETSIZE; CPU_CLR writes into the set only.
+            unsafe { libc::CPU_CLR(cpu, &mut apart.0) };
+        }
+        if apart.cpus().next().is_some() { apart } else { *self }
+    }
 }
 
 impl fmt::Debug for CpuSet {

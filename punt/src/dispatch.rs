@@ -451,6 +451,18 @@ pub struct Outbox {
     touched: Vec<(Arc<Lane>, usize)>,
 }
 
+/// What is known of a packet that is offered to sinks.
+#[derive(Clone, Copy)]
+struct Accepted {
+    /// The id of its reason.
+    reason: u32,
+    class: u8,
+    tag: Tag,
+    len: u32,
+    /// It goes on.
+    copied: bool,
+}
+
 /// Lanes that one burst can touch: a burst is published when it has touched as many.
 const TOUCHED: usize = 256;
 
@@ -547,29 +559,17 @@ impl Outbox {
                 return fate;
             }
         };
-        let header = Header {
-            flags: tag.flags | if copied { record::COPY } else { 0 },
-            original: packet.len(),
-            received: self.clock.nanoseconds(tag.received),
-            interface: tag.interface,
-            reason: entry.id,
-            worker: self.worker,
-            l3: tag.l3,
-            l4: tag.l4,
-            class: class as u8,
-            epoch: self.epoch,
-            ..Header::default()
-        };
+        let accepted = Accepted { reason: entry.id, class: class as u8, tag, len: packet.len(), copied };
         for delivery in &entry.deliveries {
             if let Some(candidate) = delivery.candidate(&facts) {
-                self.deliver(delivery, candidate, header, packet, now);
+                self.deliver(delivery, candidate, accepted, packet, now);
             }
         }
         if let Some((_, delivery)) = passively
             && !entry.deliveries.iter().any(|other| other.sink.slot == delivery.sink.slot && wanted(other))
             && let Some(candidate) = delivery.candidates.first()
         {
-            self.deliver(delivery, candidate, header, packet, now);
+            self.deliver(delivery, candidate, accepted, packet, now);
         }
         Fate::Accepted
     }
@@ -605,7 +605,7 @@ impl Outbox {
         &mut self,
         delivery: &Delivery,
         candidate: &Candidate,
-        mut header: Header,
+        mut accepted: Accepted,
         packet: &impl Punted,
         now: u64,
     ) {
@@ -614,7 +614,7 @@ impl Outbox {
         let of =
             |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
         // There is a lane for each class a packet can have; if not, any is better than none.
-        let Some(mut lane) = of(header.class).or_else(|| delivery.any_lane(self.worker)) else { return };
+        let Some(mut lane) = of(accepted.class).or_else(|| delivery.any_lane(self.worker)) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(1);
             return lane.lose(lane.offers.errors.of(errno));
@@ -623,11 +623,11 @@ impl Outbox {
             (&candidate.policer, &lane.offers.refused_registration),
             (&delivery.policer, &lane.offers.refused_sink),
         ] {
-            match policer.take(now, header.original) {
+            match policer.take(now, accepted.len) {
                 Verdict::Pass => {}
                 Verdict::Demote(lower) => {
                     if let Some(lower_lane) = of(lower as u8) {
-                        header.class = lower as u8;
+                        accepted.class = lower as u8;
                         lane = lower_lane;
                     }
                 }
@@ -637,12 +637,32 @@ impl Outbox {
                 }
             }
         }
-        header.captured = header.original.min(candidate.snaplen);
-        if header.captured < header.original {
-            header.flags |= record::TRUNCATED;
-        }
-        header.registration = candidate.registration.id;
-        if !lane.write(header, packet.segments()) {
+        let captured = accepted.len.min(candidate.snaplen);
+        let written = if lane.is_full() {
+            // No record is made for nothing.
+            lane.lose(&lane.offers.ring_full);
+            false
+        } else {
+            let (tag, flags) = (accepted.tag, if accepted.copied { record::COPY } else { 0 });
+            let truncated = if captured < accepted.len { record::TRUNCATED } else { 0 };
+            let header = Header {
+                flags: tag.flags | flags | truncated,
+                captured,
+                original: accepted.len,
+                received: self.clock.nanoseconds(tag.received),
+                interface: tag.interface,
+                reason: accepted.reason,
+                worker: self.worker,
+                l3: tag.l3,
+                l4: tag.l4,
+                class: accepted.class,
+                registration: candidate.registration.id,
+                epoch: self.epoch,
+                ..Header::default()
+            };
+            lane.write(header, packet.segments())
+        };
+        if !written {
             books.ring_full.add(1);
         }
         if lane.touch() {

@@ -25,6 +25,9 @@ pub struct Lane {
     pub outcome: Outcome,
     /// Whether the worker has it among those that it will publish.
     touched: AtomicBool,
+    /// Whether the ring was full when the worker last wrote, and nothing was published since: for so long the worker does not look where
+    /// the thread is, for every look takes a cache line from it.
+    full: AtomicBool,
 }
 
 /// What became of records before they were in the ring. `offered` = refused + ring full + errors + written.
@@ -65,11 +68,12 @@ impl Lane {
             offers: Offers::default(),
             outcome: Outcome::default(),
             touched: AtomicBool::new(false),
+            full: AtomicBool::new(false),
         }
     }
 
     /// For the worker: writes a record with the next number. Returns whether there was room; it is counted either way.
-    #[inline]
+    #[inline(always)]
     pub fn write<'a>(&self, mut header: Header, segments: impl IntoIterator<Item = &'a [u8]>) -> bool {
         header.sequence = self.offers.offered.get();
         header.lost = header.sequence - self.ring.written();
@@ -77,6 +81,7 @@ impl Lane {
         let fits = self.ring.write(&header, segments);
         if !fits {
             self.offers.ring_full.add(1);
+            self.full.store(true, Ordering::Relaxed);
         }
         fits
     }
@@ -86,6 +91,12 @@ impl Lane {
     pub fn lose(&self, why: &Count) {
         self.offers.offered.add(1);
         why.add(1);
+    }
+
+    /// For the worker: whether the ring was full, in this burst.
+    #[inline(always)]
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// For the worker: it will be published. Returns whether that is new.
@@ -102,6 +113,7 @@ impl Lane {
     #[inline(always)]
     pub(crate) fn untouch(&self) {
         self.touched.store(false, Ordering::Relaxed);
+        self.full.store(false, Ordering::Relaxed);
     }
 
     /// Records that the sink's thread has not finished with.

@@ -103,16 +103,28 @@ pub fn plan(stages: &Stages) -> Plan {
 
 impl InGraph {
     pub fn new(wire: &Wire, tables: &Arc<Tables>, burst: u16, exceptions: bool) -> InGraph {
+        InGraph::punting(wire, tables, burst, exceptions, Domain::new(1).reader(0), outbox())
+    }
+
+    /// One whose punted packets go by `outbox`; `reader` is of the domain of whoever changes the tables.
+    pub fn punting(
+        wire: &Wire,
+        tables: &Arc<Tables>,
+        burst: u16,
+        exceptions: bool,
+        reader: Reader,
+        outbox: Outbox,
+    ) -> InGraph {
         let stages = stages(wire, burst);
         let plan = plan(&stages);
-        let graph = Graph::new(stages, &plan, burst.into(), outbox());
+        let graph = Graph::new(stages, &plan, burst.into(), outbox);
         InGraph {
             first: graph.stage(<EtherInput as Named>::NAME).expect("the graph has an ether-input"),
             graph,
             wire: wire.end(),
             received: Burst::new(burst),
             tables: tables.clone(),
-            reader: Domain::new(1).reader(0),
+            reader,
             counters: Counters::new(plan.layout.clone()),
             exceptions,
         }

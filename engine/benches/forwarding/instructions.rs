@@ -114,6 +114,12 @@ impl Counts {
     }
 }
 
+/// Instructions per packet without registrations and with a thousand, where nothing is punted.
+pub fn with_registrations() -> Result<[f64; 2], Box<dyn Error>> {
+    let of = |number| Ok::<_, Box<dyn Error>>(Profile::by(&["--count-punt", number])?.net());
+    Ok([of("0")?, of("1")?])
+}
+
 /// The limit of a part, if it has one.
 fn limit(traffic: &str, part: &str) -> Option<f64> {
     limits().find_map(|(of, limited, limit)| (of == traffic && limited == part).then_some(limit))
@@ -137,13 +143,18 @@ struct Profile {
 impl Profile {
     /// Of this traffic through this contender.
     fn of(traffic: &str, contender: usize) -> Result<Profile, Box<dyn Error>> {
+        Profile::by(&["--count", &contender.to_string(), "--only", traffic])
+    }
+
+    /// Of this program with these arguments.
+    fn by(args: &[&str]) -> Result<Profile, Box<dyn Error>> {
         let out = std::env::temp_dir().join(format!("callgrind-{}", std::process::id()));
         let status = Command::new("valgrind")
             .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
             .arg(format!("--toggle-collect={COUNTED}*"))
             .arg(format!("--callgrind-out-file={}", out.display()))
             .arg(std::env::current_exe()?)
-            .args(["--count", &contender.to_string(), "--only", traffic])
+            .args(args)
             .env("LD_BIND_NOW", "1")
             .status()
             .map_err(|error| format!("valgrind does not start: {error}"))?;

@@ -9,7 +9,9 @@ mod agreement;
 mod contender;
 mod fused;
 mod instructions;
+mod office;
 mod ping_pong;
+mod punting;
 mod random;
 mod report;
 mod rig;
@@ -28,11 +30,13 @@ use rig::{Rig, SCENARIOS, Scenario};
 
 const USAGE: &str = "\
 usage: scripts/bench [--quick] [--json] [--only WORDS] [--rounds N]
+       scripts/bench --punt [--quick] [--json] [--only WORDS] [--rounds N]
        scripts/bench --instructions [--gate] [--json]
   --quick         20 seconds: fewer rounds, and no million routes
   --json          an object instead of a table
   --only WORDS    traffic with these words in its name
   --rounds N      slices of each contender
+  --punt          only what punting costs those who are forwarded
   --instructions  count instructions per packet and node, under valgrind
   --gate          fail if a node takes more of them than it may";
 
@@ -43,10 +47,13 @@ struct Options {
     json: bool,
     only: Option<String>,
     rounds: Option<usize>,
+    punt: bool,
     instructions: bool,
     gate: bool,
     /// This process is the one under callgrind: which contender is counted.
     count: Option<usize>,
+    /// The same, with registrations or without.
+    count_punt: Option<usize>,
 }
 
 impl Options {
@@ -57,6 +64,7 @@ impl Options {
             match arg.as_str() {
                 "--quick" => options.quick = true,
                 "--json" => options.json = true,
+                "--punt" => options.punt = true,
                 "--instructions" => options.instructions = true,
                 "--gate" => options.gate = true,
                 "--only" => options.only = Some(value()?),
@@ -67,6 +75,7 @@ impl Options {
                     options.rounds = Some(rounds);
                 }
                 "--count" => options.count = value()?.parse().ok(),
+                "--count-punt" => options.count_punt = value()?.parse().ok(),
                 // Cargo says so to every benchmark.
                 "--bench" => {}
                 _ => return Err(format!("{arg} is not an option\n{USAGE}")),
@@ -99,6 +108,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .iter()
         .filter(|scenario| wanted(scenario.traffic) && (!options.quick || scenario.quick()))
         .collect();
+    if let Some(number) = options.count_punt {
+        return punting::count(&mut Rig::new(4096, false)?, number);
+    }
     match (options.count, scenarios.first()) {
         (Some(contender), Some(scenario)) => {
             let (_, mut contenders) = Rig::new(4096, false)?.line_up(scenario)?;
@@ -106,6 +118,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         _ if options.instructions => instructions(options),
+        _ if options.punt => cycles(options, &[]),
         _ => cycles(options, &scenarios),
     }
 }
@@ -124,11 +137,13 @@ fn cycles(options: &Options, scenarios: &[&Scenario]) -> Result<(), Box<dyn Erro
             let (low, middle) = (trip.percentile(10), trip.median());
             println!("A cache line goes to the other core and back in {middle:.0} cycles (p10 {low:.0}).");
         }
-        println!("\n{HEADING}");
     }
     rig.check_agreement()?;
     let rounds = options.rounds.unwrap_or(if options.quick { 300 } else { 2000 });
     let mut rows: Vec<Row> = Vec::new();
+    if !options.json && !scenarios.is_empty() {
+        println!("\n{HEADING}");
+    }
     for scenario in scenarios {
         let row = rig.measure(scenario, rounds)?;
         if !options.json {
@@ -136,6 +151,14 @@ fn cycles(options: &Options, scenarios: &[&Scenario]) -> Result<(), Box<dyn Erro
         }
         rows.push(row);
     }
+    if !options.json && !scenarios.is_empty() {
+        println!("\n{LEGEND}");
+    }
+    let only = options.only.as_deref().filter(|_| options.punt);
+    let punting = match options.only.is_none() || options.punt {
+        true => Some(punting::run(&mut rig, rounds, only.unwrap_or(""), options.json)?),
+        false => None,
+    };
     if options.json {
         let report = json!({
             "dpdk": dpdk_sys::version(),
@@ -143,10 +166,9 @@ fn cycles(options: &Options, scenarios: &[&Scenario]) -> Result<(), Box<dyn Erro
             "tsc_hz": dpdk_sys::tsc_hz(),
             "ping_pong_cycles": ping_pong.map(|trip| trip.median()),
             "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "punting": punting,
         });
         println!("{report:#}");
-    } else {
-        println!("\n{LEGEND}");
     }
     Ok(())
 }
@@ -164,6 +186,19 @@ fn instructions(options: &Options) -> Result<(), Box<dyn Error>> {
         }
         all.push(counts.json());
         excesses.extend(counts.excesses());
+    }
+    let [without, with] = instructions::with_registrations()?;
+    if !options.json {
+        println!(
+            "1,000 registrations, nothing punted: {with:.2} with, {without:.2} without: {:.4}",
+            with / without
+        );
+    }
+    all.push(json!({ "traffic": "1,000 registrations", "with": with, "without": without }));
+    if with > without * 1.01 {
+        excesses.push(format!(
+            "packets that are not punted take {with:.1} instructions with 1,000 registrations, {without:.1} without"
+        ));
     }
     if options.json {
         println!("{:#}", json!(all));

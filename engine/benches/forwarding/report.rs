@@ -87,11 +87,7 @@ impl Row {
 
     /// The row as an object.
     pub fn json(&self) -> Value {
-        let spread = |spread: Spread| {
-            let [min, p10, p25, median, p75, p90] =
-                [0, 10, 25, 50, 75, 90].map(|percent| spread.percentile(percent));
-            json!({ "min": min, "p10": p10, "p25": p25, "median": median, "p75": p75, "p90": p90 })
-        };
+        let spread = |spread: Spread| spread.json();
         json!({
             "traffic": self.traffic,
             "burst": self.burst,

@@ -8,8 +8,9 @@ use dpdk_sys::{
 };
 
 use crate::agreement;
-use crate::contender::{Contender, Floor, InGraph};
+use crate::contender::{Contender, Floor, InGraph, plan, stages};
 use crate::fused::Fused;
+use crate::office::Office;
 use crate::report::{FUSED, Row, Target};
 use crate::router::Router;
 use crate::slices::interleaved;
@@ -40,7 +41,7 @@ const IP6: Target = Target { cycles: Some(60.0), ratio: None };
 const NONE: Target = Target { cycles: None, ratio: None };
 
 /// Few enough for the caches.
-const HOT: usize = 256;
+pub const HOT: usize = 256;
 
 const fn scenario(
     traffic: &'static str,
@@ -154,6 +155,17 @@ impl Rig {
             contenders.push(Box::new(Fused::new(&wire, &router.tables, burst, exceptions)));
         }
         Ok((wire, contenders))
+    }
+
+    /// A wire with IPv4 packets of so many flows, so many out of a hundred of which have a TTL of 1.
+    pub fn wire(&mut self, flows: usize, percent_expired: u32) -> Result<Wire, Box<dyn Error>> {
+        let flows = Flows::ip4(&self.few.destinations4, flows, percent_expired);
+        Ok(Wire::new(self.ring(HOT)?, &self.pool, Arc::new(flows), HOT))
+    }
+
+    /// A desk at which nobody has asked for anything.
+    pub fn office(&self, wire: &Wire) -> Result<Office, Box<dyn Error>> {
+        Office::new(&self.eal, &self.few, &plan(&stages(wire, 1)))
     }
 
     /// A ring for so many packets. It lives until the EAL ends.

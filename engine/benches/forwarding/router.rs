@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dpdk_sys::{ANY_SOCKET, Fib4Writer, Fib6Writer, Result, fib4, fib6};
+use dpdk_sys::{ANY_SOCKET, Fib4, Fib4Writer, Fib6, Fib6Writer, Result, fib4, fib6};
 use engine::tables::{
     Adjacency, FIRST_FREE_HOP, HOP_NO_ROUTE, Hop, Interface, Lpm4, Lpm6, MacAddress, Tables,
 };
@@ -29,6 +29,7 @@ pub struct Router {
     pub tables: Arc<Tables>,
     pub destinations4: Vec<u32>,
     pub destinations6: Vec<[u8; 16]>,
+    fibs: (Fib4, Fib6),
     _writers: (Fib4Writer, Fib6Writer),
 }
 
@@ -59,11 +60,23 @@ impl Router {
             writer6.add(address, 48, FIRST_FREE_HOP + route % NEIGHBORS)?;
             destinations6.push(address);
         }
-        let hops = (FIRST_FREE_HOP + NEIGHBORS) as usize;
-        let tables = Tables::new(INTERFACES, PORTS, hops, Lpm4::Dpdk(lpm4), Lpm6::Dpdk(lpm6), punting());
-        fill(&tables);
-        Ok(Router { tables: Arc::new(tables), destinations4, destinations6, _writers: (writer4, writer6) })
+        let fibs = (lpm4, lpm6);
+        let tables = tables(&fibs, punting());
+        Ok(Router { tables, destinations4, destinations6, fibs, _writers: (writer4, writer6) })
     }
+
+    /// Tables that differ from its own in who asked for what.
+    pub fn tables_with(&self, punting: Arc<punt::desk::Tables>) -> Arc<Tables> {
+        tables(&self.fibs, punting)
+    }
+}
+
+fn tables((lpm4, lpm6): &(Fib4, Fib6), punting: Arc<punt::desk::Tables>) -> Arc<Tables> {
+    let hops = (FIRST_FREE_HOP + NEIGHBORS) as usize;
+    let (lpm4, lpm6) = (Lpm4::Dpdk(lpm4.clone()), Lpm6::Dpdk(lpm6.clone()));
+    let tables = Tables::new(INTERFACES, PORTS, hops, lpm4, lpm6, punting);
+    fill(&tables);
+    Arc::new(tables)
 }
 
 /// Nobody asks for anything.

@@ -89,4 +89,11 @@ impl Spread {
     pub fn median(&self) -> f64 {
         self.percentile(50)
     }
+
+    /// As an object.
+    pub fn json(&self) -> serde_json::Value {
+        let [min, p10, p25, median, p75, p90] =
+            [0, 10, 25, 50, 75, 90].map(|percent| self.percentile(percent));
+        serde_json::json!({ "min": min, "p10": p10, "p25": p25, "median": median, "p75": p75, "p90": p90 })
+    }
 }

@@ -21,6 +21,7 @@ use crate::nodes::transmit::Transmit;
 use crate::ports::{Ready, Spread, spread};
 use crate::quiescent::Domain;
 use crate::reasons;
+use crate::run;
 use crate::run::{Idle, Input, Worker};
 use crate::sinks::{self, Names, Tools, Workshop};
 use crate::tables::{HOP_NO_ROUTE, Lpm4, Lpm6, Tables};
@@ -56,6 +57,9 @@ pub enum StartError {
         "there is no port to forward between: bind a NIC to a DPDK driver, or make a virtual one with --vdev"
     )]
     NoPorts,
+    /// The processor lacks what policers need.
+    #[error("this processor has no atomic of 128 bits (cmpxchg16b), without which policers would lock")]
+    Atomics,
     /// The system gave no thread.
     #[error("no thread for sinks: {0}")]
     Thread(#[from] std::io::Error),
@@ -90,6 +94,9 @@ impl Engine {
             lcores if lcores.is_empty() => vec![eal.main_lcore()],
             lcores => lcores,
         };
+        if !punt::policer::is_lock_free() {
+            return Err(StartError::Atomics);
+        }
         let ports = Port::all(eal)?;
         let names = interface_names(config, &ports)?;
         let max_interfaces = names.len() + config.interfaces.len() + SPARE_INTERFACES;
@@ -111,10 +118,11 @@ impl Engine {
                 tables: tables.clone(),
                 domain: domain.clone(),
                 directory: config.punt.directory.clone().into(),
-                socket: socket.to_owned(),
+                socket: std::path::absolute(socket)?,
             },
             known.clone(),
         )?;
+        let fairness = sinks::fairness(lcores.len());
         let desk = Desk::new(
             desk::Setup {
                 tables: punting,
@@ -124,6 +132,7 @@ impl Engine {
                 clock: clock.clone(),
                 means: Box::new(Tools(workshop)),
                 memory: config.punt.memory.0 as usize,
+                fairness: fairness.clone(),
             },
             statics,
         );
@@ -137,19 +146,20 @@ impl Engine {
             let counters = Arc::new(Counters::new(plan.layout.clone()));
             let queues = share.inputs.iter().map(Input::name).collect();
             handles.push(WorkerHandle { lcore, queues, counters: counters.clone() });
-            let outbox = Outbox::new(at as u16, epoch, clock.clone(), dirty[at].clone());
+            let outbox =
+                Outbox::new(at as u16, epoch, clock.clone(), dirty[at].clone(), fairness[at].clone());
             let pool = pool_for(&pools, eal.socket_of(lcore)).ok_or(StartError::NoPorts)?.clone();
-            let worker = Worker::new(
-                at,
-                Graph::new(stages, &plan, burst as usize, outbox),
+            let worker = Worker::new(run::Parts {
+                number: at,
+                graph: Graph::new(stages, &plan, burst as usize, outbox),
                 pool,
-                share.inputs,
-                share.handed,
-                tables.clone(),
-                domain.reader(at),
+                inputs: share.inputs,
+                handed: share.handed,
+                tables: tables.clone(),
+                reader: domain.reader(at),
                 counters,
-                idle_policy(idle, share.serves_hardware),
-            );
+                idle: idle_policy(idle, share.serves_hardware),
+            });
             workers.push((lcore, worker));
         }
         let mut ports: Vec<PortHandle> = ports

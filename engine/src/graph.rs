@@ -313,6 +313,7 @@ impl Graph {
             }
             Some(entry)
                 if index == reason
+                    && !entry.drop
                     && !entry.wants(reason, &leaving)
                     && self.redirects(entry, context, &mut packet) =>
             {

@@ -199,6 +199,7 @@ mod tests {
             wrong.as_deref(),
             Some(
                 "the graph is wired wrongly: ip4-lookup leads to ip4-rewrite, which is not in the graph; \
+                 ip4-local leads to punt-redirect, which is not in the graph; \
                  ip4-lookup leads to ip4-rewrite, which is not in the graph; \
                  ip4-lookup is joined with ip4-input, but its first edge leads elsewhere"
             )

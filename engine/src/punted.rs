@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use punt::dispatch::{Punted, Tag};
 use punt::facts::Facts;
+use punt::policer::Source;
 use punt::record;
 
 use crate::packet::{Flags, NO_OFFSET, Packet};
@@ -58,6 +59,21 @@ impl Punted for Leaving<'_> {
         }
     }
 
+    #[inline]
+    fn source(&self) -> Source {
+        let (bytes, l3) = (self.packet.bytes(), self.packet.meta.l3 as usize);
+        let header = bytes.get(l3..).unwrap_or_default();
+        match header.first().map(|first| first >> 4) {
+            Some(4) if let Some(address) = header.get(12..16).and_then(<[u8]>::first_chunk) => {
+                Source::ip4(*address)
+            }
+            Some(6) if let Some(address) = header.get(8..24).and_then(<[u8]>::first_chunk) => {
+                Source::ip6(*address)
+            }
+            _ => Source::mac(bytes.get(6..12).and_then(<[u8]>::first_chunk).copied().unwrap_or_default()),
+        }
+    }
+
     fn facts(&self) -> Facts {
         let (bytes, meta) = (self.packet.bytes(), &self.packet.meta);
         let mut facts = Facts { interface: meta.interface, ..Facts::default() };
@@ -100,11 +116,17 @@ impl Punted for Leaving<'_> {
 pub fn link_layer(bytes: &[u8], facts: &mut Facts) -> Option<usize> {
     const TAGS: [u16; 2] = [0x8100, 0x88a8];
     const MIN_TYPE: u16 = 0x0600;
+    const LLC: u16 = 0x8870;
     let mut at = 12;
     loop {
         let field = u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?);
         match field {
             tag if TAGS.contains(&tag) && at < 20 => at += 4,
+            // IS-IS' jumbo hellos: LLC in a frame too long for an 802.3 length.
+            LLC => {
+                facts.llc = bytes.get(at + 2).copied();
+                return None;
+            }
             MIN_TYPE.. => {
                 facts.ethertype = Some(field);
                 return Some(at + 2);

@@ -57,6 +57,28 @@ pub struct InjectRing {
     pub pending: Arc<AtomicBool>,
 }
 
+/// What a worker is made of.
+pub struct Parts {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Its graph.
+    pub graph: Graph,
+    /// Where packets come from that are injected.
+    pub pool: Pool,
+    /// The queues it polls.
+    pub inputs: Vec<Input>,
+    /// What other workers have for the ports whose queue is here.
+    pub handed: Vec<rtrb::Consumer<Packet>>,
+    /// What it looks up.
+    pub tables: Arc<Tables>,
+    /// How it says that it has passed.
+    pub reader: Reader,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// What it does when there is nothing to do.
+    pub idle: Idle,
+}
+
 /// One lcore's share of the engine. It owns all that it touches but the tables.
 pub struct Worker {
     inputs: Vec<Input>,
@@ -84,17 +106,8 @@ impl Worker {
     ///
     /// # Panics
     /// If the graph lacks `ether-input` or `transmit`.
-    pub fn new(
-        number: usize,
-        graph: Graph,
-        pool: Pool,
-        inputs: Vec<Input>,
-        handed: Vec<rtrb::Consumer<Packet>>,
-        tables: Arc<Tables>,
-        reader: Reader,
-        counters: Arc<Counters>,
-        idle: Idle,
-    ) -> Worker {
+    pub fn new(parts: Parts) -> Worker {
+        let Parts { number, graph, pool, inputs, handed, tables, reader, counters, idle } = parts;
         let stage = |name| graph.stage(name).unwrap_or_else(|| panic!("the graph has no {name}"));
         Worker {
             first: stage(<EtherInput as Named>::NAME),
@@ -190,12 +203,14 @@ fn inject_from(
     context: &Context,
 ) -> usize {
     let mut packets = 0;
+    // One burst for all of them together: nobody who injects keeps the receive queues waiting for longer than a port would.
+    let share = (graph.burst() / rings.len().max(1)).max(1);
     for InjectRing { ring, pending } in rings {
         if !pending.load(Ordering::Relaxed) || !pending.swap(false, Ordering::AcqRel) {
             continue;
         }
         let mut taken = 0;
-        while taken < graph.burst() && ring.read(record) {
+        while taken < share && ring.read(record) {
             taken += 1;
             context.counters.add_total(Total::Injected, 1);
             match made(pool, record) {
@@ -213,7 +228,7 @@ fn inject_from(
 }
 
 /// The packet that a record is to become.
-fn made(pool: &Pool, record: &mut Vec<u8>) -> Option<Packet> {
+fn made(pool: &Pool, record: &mut [u8]) -> Option<Packet> {
     let header = Header::read(record).ok()?.0;
     let mut start = HEADER;
     if matches!(header.action, ROUTE4 | ROUTE6) {

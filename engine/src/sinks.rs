@@ -2,6 +2,7 @@
 //! back.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,7 +11,9 @@ use dpdk_sys::{CpuSet, set_affinity};
 use punt::Target;
 use punt::control::types::SinkState;
 use punt::desk::{Means, Open};
+use punt::dispatch::Fairness;
 use punt::inject::{Inject, Injected};
+use punt::policer::{Share, Talkers};
 use punt::ring::Ring;
 use punt::sink::{Dirty, Facts, Interface, Output, Prologue, Running, Settled, Sink, State};
 use punt::waker::Waker;
@@ -211,9 +214,25 @@ impl Open for OpenSink {
     }
 }
 
+/// Bits that nobody can guess.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 /// An epoch: another at each start of the engine.
 pub fn epoch() -> u32 {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    (random as u32).max(1)
+    (random() as u32).max(1)
+}
+
+/// What a source share hashes with.
+pub fn secret() -> [u64; 2] {
+    [random(), random()]
+}
+
+/// What keeps sources apart, for so many workers.
+pub fn fairness(workers: usize) -> Vec<Fairness> {
+    let (hz, now) = (dpdk_sys::tsc_hz(), dpdk_sys::tsc());
+    let share = Arc::new(Share::new(secret(), hz, now));
+    let of_worker = |_| Fairness { share: share.clone(), talkers: Arc::new(Talkers::new(random(), hz, now)) };
+    (0..workers).map(of_worker).collect()
 }

@@ -237,8 +237,16 @@ pub fn desk(plan: &crate::graph::Plan, domain: Arc<Domain>, workers: usize) -> D
     let statics = crate::reasons::statics(plan);
     let tables = Arc::new(desk::Tables::new(statics.len()));
     let means = Box::new(NoThreads);
-    let setup =
-        desk::Setup { tables, domain, workers, now: || 0, clock: clock(), means, memory: desk::MEMORY };
+    let setup = desk::Setup {
+        tables,
+        domain,
+        workers,
+        now: || 0,
+        clock: clock(),
+        means,
+        memory: desk::MEMORY,
+        fairness: crate::sinks::fairness(workers),
+    };
     Desk::new(setup, statics)
 }
 
@@ -289,7 +297,8 @@ impl Whole {
     pub fn new() -> Whole {
         let router = Router::new();
         let stages = nodes::all(Transmit::new(Vec::new(), Self::BURST));
-        let outbox = Outbox::new(0, 1, clock(), Arc::<Dirty>::default());
+        let fairness = crate::sinks::fairness(1).remove(0);
+        let outbox = Outbox::new(0, 1, clock(), Arc::<Dirty>::default(), fairness);
         let graph = Graph::new(stages, &router.plan, Self::BURST, outbox);
         Whole { router, graph, put: 0 }
     }

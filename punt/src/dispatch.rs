@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::facts::Facts;
 use crate::interest::Interest;
 use crate::lane::{Count, Lane};
-use crate::policer::{Budget, Policer, Verdict};
+use crate::policer::{Budget, Gates, Policer, ReasonShare, Refused, Share, Source, Talkers, Verdict};
 use crate::quiescent::{Guard, Slot};
 use crate::record::{self, Header};
 use crate::sink::{Dirty, Settled, Sink};
@@ -34,6 +34,8 @@ pub trait Punted {
     fn facts(&self) -> Facts;
     /// What the record says of it: interface, offsets, flags.
     fn tag(&self) -> Tag;
+    /// Who sent it, as far as fairness is concerned.
+    fn source(&self) -> Source;
 }
 
 /// What the record says of a packet.
@@ -73,6 +75,16 @@ pub enum Fate {
     Accepted,
 }
 
+impl Fate {
+    /// Whether a limit refused it.
+    pub const fn is_refused(self) -> bool {
+        matches!(
+            self,
+            Fate::RefusedSource | Fate::RefusedInterface | Fate::RefusedReason | Fate::RefusedClass
+        )
+    }
+}
+
 /// How many fates there are.
 pub const FATES: usize = 8;
 
@@ -90,6 +102,8 @@ pub struct Entry {
     pub sample: Option<u32>,
     /// The reason's limit.
     pub policer: Arc<Policer>,
+    /// How its limit is shared by those who send.
+    pub share: Arc<ReasonShare>,
     /// The reason's books, by worker.
     pub counts: Arc<[CachePadded<Counts>]>,
     /// The budget of all classes.
@@ -252,13 +266,13 @@ struct Shape {
 type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<rustc_hash::FxHasher>>;
 
 impl Scopes {
-    /// Of scoped interests, each with the index of the reason it makes.
+    /// Of scoped interests, each with the index of the reason it makes. Of equally specific ones, the first has the packet.
     pub fn new(scoped: impl IntoIterator<Item = (Only, u32)>) -> Scopes {
         let interest = |only: &Only| match only {
             Only::Interest(interest) | Only::Reasons(_, interest) => interest.clone(),
         };
         let mut scoped: Vec<(Only, u32)> = scoped.into_iter().collect();
-        scoped.sort_by_key(|(only, index)| (std::cmp::Reverse(interest(only).specificity()), *index));
+        scoped.sort_by_key(|(only, _)| std::cmp::Reverse(interest(only).specificity()));
         let mut shapes: Vec<Shape> = Vec::new();
         for (only, index) in scoped {
             let Interest { source, interface, .. } = interest(&only);
@@ -416,12 +430,23 @@ impl Table {
     }
 }
 
+/// What keeps one source from eating what others need.
+#[derive(Clone)]
+pub struct Fairness {
+    /// Shares of all reasons, of all workers.
+    pub share: Arc<Share>,
+    /// Who sends most, as this worker sees it.
+    pub talkers: Arc<Talkers>,
+}
+
 /// One worker's end of all lanes.
 pub struct Outbox {
     worker: u16,
     epoch: u32,
     clock: Arc<Clock>,
     dirty: Arc<Dirty>,
+    fairness: Fairness,
+    gates: Gates,
     /// Lanes that were written to since they were last published, each once, with their sink's slot.
     touched: Vec<(Arc<Lane>, usize)>,
 }
@@ -431,8 +456,9 @@ const TOUCHED: usize = 256;
 
 impl Outbox {
     /// Of the worker with this number. Records carry `epoch`.
-    pub fn new(worker: u16, epoch: u32, clock: Arc<Clock>, dirty: Arc<Dirty>) -> Outbox {
-        Outbox { worker, epoch, clock, dirty, touched: Vec::with_capacity(TOUCHED) }
+    pub fn new(worker: u16, epoch: u32, clock: Arc<Clock>, dirty: Arc<Dirty>, fairness: Fairness) -> Outbox {
+        let touched = Vec::with_capacity(TOUCHED);
+        Outbox { worker, epoch, clock, dirty, fairness, gates: Gates::default(), touched }
     }
 
     /// Takes one packet past the stages of `entry` and counts it there: what came before the copy is one of [`Fate`], what each sink did is
@@ -446,20 +472,30 @@ impl Outbox {
         copied: bool,
         now: u64,
     ) -> Fate {
-        let fate = self.fate(entry, reason, packet, copied, now);
+        let (source, interface) = (packet.source(), packet.tag().interface);
+        let fate = self.fate(entry, reason, packet, source, copied, now);
+        self.fairness.talkers.count(now, entry.id, interface, source, fate.is_refused());
         entry.counts[self.worker as usize].count(packet.len(), copied, fate);
         fate
     }
 
-    #[inline]
-    fn fate(&mut self, entry: &Entry, reason: u32, packet: &impl Punted, copied: bool, now: u64) -> Fate {
+    #[inline(always)]
+    fn fate(
+        &mut self,
+        entry: &Entry,
+        reason: u32,
+        packet: &impl Punted,
+        source: Source,
+        copied: bool,
+        now: u64,
+    ) -> Fate {
         if entry.drop {
             return Fate::ActionDrop;
         }
         if entry.deliveries.is_empty() && entry.passive.all.is_none() && entry.passive.interfaces.is_empty() {
             return Fate::NoSink;
         }
-        self.offer_wanted(entry, reason, packet, copied, now)
+        self.offer_wanted(entry, reason, packet, source, copied, now)
     }
 
     /// The same for a reason that somebody may have asked for.
@@ -468,6 +504,7 @@ impl Outbox {
         entry: &Entry,
         reason: u32,
         packet: &impl Punted,
+        source: Source,
         copied: bool,
         now: u64,
     ) -> Fate {
@@ -500,25 +537,19 @@ impl Outbox {
                 return Fate::SampledOut;
             }
         }
-        let len = packet.len();
-        let mut class = entry.class;
-        match policer.take(now, len) {
-            Verdict::Pass => {}
-            Verdict::Demote(lower) => class = lower,
-            Verdict::Drop => {
+        let class = match self.limits(entry, policer, source, tag.interface, packet.len(), now) {
+            Ok(class) => class,
+            Err(fate) => {
                 if let Some((passive, _)) = passively {
                     passive.registration.of(self.worker).packets.add(1);
                     passive.registration.of(self.worker).refused.add(1);
                 }
-                return Fate::RefusedReason;
+                return fate;
             }
-        }
-        if !entry.budget.take(class, now) {
-            return Fate::RefusedClass;
-        }
+        };
         let header = Header {
             flags: tag.flags | if copied { record::COPY } else { 0 },
-            original: len,
+            original: packet.len(),
             received: self.clock.nanoseconds(tag.received),
             interface: tag.interface,
             reason: entry.id,
@@ -543,6 +574,32 @@ impl Outbox {
         Fate::Accepted
     }
 
+    /// Source share, reason, class: the class in whose queue a packet waits, or the fate of one that a limit refuses.
+    #[inline(always)]
+    fn limits(
+        &mut self,
+        entry: &Entry,
+        policer: &Policer,
+        source: Source,
+        interface: u32,
+        bytes: u32,
+        now: u64,
+    ) -> Result<Class, Fate> {
+        let share = &self.fairness.share;
+        match share.take(&mut self.gates, now, &entry.share, policer, interface, source) {
+            Ok(()) => {}
+            Err(Refused::Source) => return Err(Fate::RefusedSource),
+            Err(Refused::Interface) => return Err(Fate::RefusedInterface),
+            Err(Refused::Reason) => return Err(Fate::RefusedReason),
+        }
+        let class = match policer.take(now, bytes) {
+            Verdict::Pass => entry.class,
+            Verdict::Demote(lower) => lower,
+            Verdict::Drop => return Err(Fate::RefusedReason),
+        };
+        if entry.budget.take(class, now) { Ok(class) } else { Err(Fate::RefusedClass) }
+    }
+
     /// Offers one accepted packet to one sink.
     fn deliver(
         &mut self,
@@ -556,7 +613,8 @@ impl Outbox {
         books.packets.add(1);
         let of =
             |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
-        let Some(mut lane) = of(header.class) else { return };
+        // There is a lane for each class a packet can have; if not, any is better than none.
+        let Some(mut lane) = of(header.class).or_else(|| delivery.any_lane(self.worker)) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(1);
             return lane.lose(lane.offers.errors.of(errno));
@@ -633,6 +691,11 @@ impl Outbox {
 }
 
 impl Delivery {
+    /// A lane of this worker, of whichever class.
+    fn any_lane(&self, worker: u16) -> Option<&Arc<Lane>> {
+        self.lanes.iter().find_map(|lanes| lanes.get(worker as usize))
+    }
+
     /// The most specific registration that covers a packet.
     #[inline(always)]
     fn candidate(&self, facts: &Facts) -> Option<&Candidate> {

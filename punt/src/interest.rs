@@ -77,7 +77,17 @@ impl Interest {
             (Some(this), Some(that)) => this.contains(that.address()) || that.contains(this.address()),
             _ => true,
         };
-        interfaces && sources && meet(&self.matching, &other.matching)
+        let families = match (self.family(), other.family()) {
+            (Some(this), Some(that)) => this == that,
+            _ => true,
+        };
+        interfaces && sources && families && meet(&self.matching, &other.matching)
+    }
+
+    /// The family of all that it covers, if the match or the source says it.
+    fn family(&self) -> Option<Family> {
+        let of_source = |source: Prefix| if source.is_ipv4() { Family::Ip4 } else { Family::Ip6 };
+        self.matching.family().or(self.source.map(of_source))
     }
 }
 
@@ -230,6 +240,7 @@ mod tests {
             (("udp:100", None, None), ("proto:17", None, None), true),
             (("udp:100", Some("10.0.0.0/24"), None), ("udp:100", Some("10.0.0.9/32"), None), true),
             (("udp:100", Some("10.0.0.0/24"), None), ("udp:100", Some("10.0.1.0/24"), None), false),
+            (("udp:100", Some("10.0.0.0/24"), None), ("udp6:100", None, None), false),
             (("udp:100", None, Some(1)), ("udp:100", None, Some(2)), false),
             (("udp:100", None, None), ("ethertype:0x88cc", None, None), false),
         ] {

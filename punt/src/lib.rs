@@ -10,10 +10,12 @@
 //! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
 //! - [`policer`]: who may pass, and how often; shared by all workers.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
+//! - [`client`]: for programs that receive punted packets.
 //! - [`control`]: JSON-RPC over the control socket, its types, and a client.
 
 pub mod claims;
 pub mod class;
+pub mod client;
 pub mod clock;
 pub mod control;
 pub mod desk;

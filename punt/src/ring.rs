@@ -116,12 +116,14 @@ impl Ring {
 
     /// For the consumer: takes the oldest record out, into `record` (which is overwritten). Returns false where there is none.
     pub fn read(&self, record: &mut Vec<u8>) -> bool {
-        record.clear();
-        self.append(record).is_some()
+        let len = self.read_at(record, 0);
+        record.truncate(len.unwrap_or(0));
+        len.is_some()
     }
 
-    /// The same, behind what `records` holds already. Returns how many bytes the record has.
-    pub fn append(&self, records: &mut Vec<u8>) -> Option<usize> {
+    /// The same, into `buffer` from its byte `start` on; it grows as needed, and what is there is overwritten. Returns how many bytes the
+    /// record has; up to seven more behind it are overwritten, too.
+    pub fn read_at(&self, buffer: &mut Vec<u8>, start: usize) -> Option<usize> {
         let mut head = self.head.load(Ordering::Relaxed);
         let tail = self.tail.load(Ordering::Acquire);
         let mut at = head as usize & (self.words.len() - 1);
@@ -135,13 +137,14 @@ impl Ring {
         let lengths = self.words[at + 1].load(Ordering::Relaxed);
         let len = HEADER + lengths as u32 as usize;
         let words = len.div_ceil(8);
-        let start = records.len();
-        records.resize(start + words * 8, 0);
-        let (eights, _) = records[start..].as_chunks_mut::<8>();
+        let end = start + words * 8;
+        if buffer.len() < end {
+            buffer.resize(end, 0);
+        }
+        let (eights, _) = buffer[start..end].as_chunks_mut::<8>();
         for (eight, word) in eights.iter_mut().zip(&self.words[at..at + words]) {
             *eight = word.load(Ordering::Relaxed).to_le_bytes();
         }
-        records.truncate(start + len);
         self.head.store(head + words as u64, Ordering::Release);
         Some(len)
     }

@@ -152,7 +152,7 @@ fn bad_configuration_is_told_by_line_and_key() {
         ("[[route]]\nprefix = \"10.2.0.0/16\"\nvia = [\"fd00::2\"]\n", &["10.2.0.0/16", "fd00::2"]),
         (
             "[[neighbor]]\naddress = \"10.0.0.2\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"wan\"\n",
-            &["1", "neighbor.interface", "wan"],
+            &["toml:4:", "neighbor.interface", "wan"],
         ),
         ("[interface.lan\n", &["1"]),
         ("[tables]\nroutes4 = -1\n", &["2", "routes4"]),

@@ -93,7 +93,7 @@ pub fn stages(wire: &Wire, burst: u16) -> Stages {
 /// By which nobody gets anything.
 pub fn outbox() -> Outbox {
     let clock = Clock::new(dpdk_sys::tsc_hz(), dpdk_sys::tsc());
-    Outbox::new(0, 1, Arc::new(clock), Arc::default())
+    Outbox::new(0, 1, Arc::new(clock), Arc::default(), engine::sinks::fairness(1).remove(0))
 }
 
 /// What the stages can do.

@@ -1,6 +1,6 @@
 //! The forwarding path, measured: the graph against a floor that only receives and sends, and against the same IPv4 work fused by hand.
 //!
-//! All in one process, in interleaved slices of a few milliseconds, as medians of paired ratios; see `docs/performance.md`. Run it by
+//! All in one process, in interleaved slices of a fraction of a millisecond, as medians of paired ratios; see `docs/performance.md`. Run it by
 //! `scripts/bench`, which says what can be asked of it.
 
 #![deny(unsafe_code)]

@@ -1,6 +1,8 @@
 //! What a configuration asks for of punting, and what is set, as a configuration asks for it.
 
-use punt::control::types::{Life, PassiveSet, Policed, PolicerSet, ReasonSet, Register, SinkAdd};
+use punt::control::types::{
+    Life, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet, Register, RegistrationRow, SinkAdd,
+};
 use punt::desk::{Wanted, limit_of};
 
 use super::punting::{interface, register, set_passive};
@@ -80,6 +82,13 @@ impl Control {
         Ok(changes)
     }
 
+    /// Whether what is asked for names interfaces that are not there yet.
+    pub(super) fn names_new_interfaces(&self, config: &Config) -> bool {
+        let registers = config.registers.iter().filter_map(|it| it.interface.as_ref());
+        let passives = config.passives.iter().flat_map(|it| [&it.interface, &it.redirect]).flatten();
+        registers.chain(passives).any(|name| self.model.index(name).is_none())
+    }
+
     /// Takes back what an earlier configuration asked for and this one does not.
     fn take_back(&mut self, config: &Config) -> Result<usize, Refused> {
         let mut changes = 0;
@@ -96,14 +105,19 @@ impl Control {
         }
         for row in self.desk.passive_rows().into_iter().filter(|row| row.life == Life::Config) {
             if !config.passives.iter().any(|it| is(&row, it)) {
-                let interface = interface(&self.model, row.interface.as_deref())?;
-                self.desk.delete_passive(row.family, interface)?;
+                self.desk.delete_passive(row.family, row.interface.as_deref())?;
                 changes += 1;
             }
         }
         for row in self.desk.sink_rows().into_iter().filter(|row| row.life == Life::Config) {
             if !config.sinks.iter().any(|sink| sink.name == row.name && self.has_sink(sink)) {
                 self.desk.delete_sink(&row.name)?;
+                changes += 1;
+            }
+        }
+        for class in self.applied.classes.iter().map(|it| it.name) {
+            if !config.classes.iter().any(|it| it.name == class) {
+                self.desk.reset_class(class)?;
                 changes += 1;
             }
         }
@@ -152,12 +166,21 @@ impl Control {
         let mut punt = self.applied.punt.clone();
         punt.budget = self.desk.budget().shape().total;
         let mut text = write::punting(&punt);
+        let mut sinks = Vec::new();
+        // What goes to a session's sink, or names an interface that has gone, no file could bring back.
+        let is_there = |interface: &Option<String>| {
+            interface.as_ref().is_none_or(|name| self.model.index(name).is_some())
+        };
         for row in self.desk.sink_rows().into_iter().filter(|row| row.life != Life::Session) {
+            sinks.push(row.name.clone());
             let (name, target, rate, burst) = (row.name, row.target, row.rate, row.burst);
             text += &write::sink(&SinkAdd { name, target, rate, burst, life: Life::Config });
         }
         let mut ids = Vec::new();
-        for row in self.desk.registration_rows().into_iter().filter(|row| row.life != Life::Session) {
+        let lasting = |row: &RegistrationRow| {
+            row.life != Life::Session && sinks.contains(&row.sink) && is_there(&row.interface)
+        };
+        for row in self.desk.registration_rows().into_iter().filter(lasting) {
             ids.push(row.id);
             text += &write::register(&Register {
                 r#match: row.r#match,
@@ -171,7 +194,12 @@ impl Control {
                 life: Life::Config,
             });
         }
-        for row in self.desk.passive_rows() {
+        let lasting = |row: &PassiveRow| {
+            row.sink.as_ref().is_none_or(|sink| sinks.contains(sink))
+                && is_there(&row.interface)
+                && is_there(&row.redirect)
+        };
+        for row in self.desk.passive_rows().into_iter().filter(lasting) {
             text += &write::passive(&PassiveSet {
                 family: row.family,
                 interface: row.interface,
@@ -183,7 +211,8 @@ impl Control {
                 burst: row.burst,
             });
         }
-        for reason in self.desk.set_reasons() {
+        // Reasons that registrations made have another number after a restart.
+        for reason in self.desk.set_reasons().into_iter().filter(|it| !it.name.contains('@')) {
             text += &write::reason(&reason);
         }
         let (classes, mut policers) = self.desk.set_limits();
@@ -198,6 +227,8 @@ impl Control {
                     Some(place) => Policed::Registration(place as u32 + 1),
                     None => continue,
                 },
+                Policed::Sink(name) if !sinks.contains(name) => continue,
+                Policed::Reason(name) if name.contains('@') => continue,
                 what => what.clone(),
             };
             text += &write::policer(&PolicerSet { what, ..policer });

@@ -123,7 +123,12 @@ fn version() -> Version {
 
 /// A page of rows whose cursor is their place.
 pub(super) fn page<T: Serialize>(params: Params, rows: Vec<T>) -> Answer {
-    let Paging { limit, after } = one(params)?;
+    page_of(one(params)?, rows)
+}
+
+/// The page of rows that is asked for.
+pub(super) fn page_of<T: Serialize>(paging: Paging, rows: Vec<T>) -> Answer {
+    let Paging { limit, after } = paging;
     let start = match after {
         Some(after) => cursor::<usize>(&after)?.saturating_add(1),
         None => 0,

@@ -35,7 +35,7 @@ use crate::config::{Config, Sizes};
 use crate::counters::Counters;
 use crate::graph::Plan;
 use crate::quiescent::Domain;
-use crate::sinks::Names;
+use crate::sinks::{self, Names};
 use crate::tables::Tables;
 
 /// What start-up hands to the control plane. Tables are empty, ports started; workers may run already.
@@ -138,7 +138,11 @@ pub struct Control {
 struct Ticked {
     clock: Instant,
     policers: Instant,
+    secret: Instant,
 }
+
+/// How long the source share hashes with one secret.
+const SECRET: Duration = Duration::from_secs(300);
 
 /// Nothing that counts ticks is left alone for longer.
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -180,7 +184,7 @@ impl Control {
             clock,
             sessions: Sessions::default(),
             applied: Config { punt: config.punt.clone(), ..Config::default() },
-            ticked: Ticked { clock: Instant::now(), policers: Instant::now() },
+            ticked: Ticked { clock: Instant::now(), policers: Instant::now(), secret: Instant::now() },
         };
         control.apply(config)?;
         Ok(control)
@@ -197,19 +201,12 @@ impl Control {
     /// # Errors
     /// When something cannot be done; then nothing has changed.
     pub fn apply(&mut self, config: &Config) -> Result<Vec<String>, Refused> {
-        // Registrations and redirections name interfaces, which are to be there first.
-        let changes = self.model.apply(config).map_err(|refused| self.at_start(config, refused))?;
-        self.tell_interfaces();
-        let before = self.desk.remember();
-        let changes = match self.apply_punting(config) {
-            Ok(more) => changes + more,
-            Err(refused) => {
-                self.desk.restore(before);
-                self.back_to_applied();
-                return Err(refused);
-            }
+        let changes = match self.names_new_interfaces(config) {
+            true => self.apply_interfaces_first(config)?,
+            false => self.apply_punting_first(config)?,
         };
         self.desk.commit();
+        self.tell_interfaces();
         self.applied = Config { punt: self.applied.punt.clone(), ..config.clone() };
         let mut notes = vec![match changes {
             0 => "nothing changed".to_owned(),
@@ -234,6 +231,31 @@ impl Control {
         Ok(notes)
     }
 
+    /// Asks for packets, and then makes interfaces, neighbours and routes what the file says, which was found to be possible before. So
+    /// nothing has to be put back that is not as easily put back.
+    fn apply_punting_first(&mut self, config: &Config) -> Result<usize, Refused> {
+        self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
+        let before = self.desk.remember();
+        let done = self.apply_punting(config);
+        let done = done.and_then(|changes| Ok(changes + self.model.apply(config)?));
+        if done.is_err() {
+            self.desk.restore(before);
+        }
+        done
+    }
+
+    /// The same for a file whose registrations or redirections name interfaces that it makes: these must be there first.
+    fn apply_interfaces_first(&mut self, config: &Config) -> Result<usize, Refused> {
+        let changes = self.model.apply(config).map_err(|refused| self.at_start(config, refused))?;
+        let before = self.desk.remember();
+        let done = self.apply_punting(config);
+        if done.is_err() {
+            self.desk.restore(before);
+            self.back_to_applied();
+        }
+        Ok(changes + done?)
+    }
+
     /// Puts interfaces, neighbours and routes back to what the configuration before said, when the rest of the new one is refused.
     fn back_to_applied(&mut self) {
         let applied = std::mem::take(&mut self.applied);
@@ -250,6 +272,10 @@ impl Control {
         if self.ticked.clock.elapsed() >= punt::clock::RENEWAL {
             self.ticked.clock = Instant::now();
             self.clock.renew(dpdk_sys::tsc());
+        }
+        if self.ticked.secret.elapsed() >= SECRET {
+            self.ticked.secret = Instant::now();
+            self.desk.rotate(sinks::secret());
         }
         if self.ticked.policers.elapsed() >= REFRESH {
             self.ticked.policers = Instant::now();

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use punt::control::types::{
     ClassSet, Life, PassiveKey, PassiveSet, PolicerSet, ReasonSet, Register, RegisterAnswer, SessionAnswer,
-    SessionResume, SinkAdd, SinkAnswer, SinkKey, Unregister,
+    SessionResume, SinkAdd, SinkAnswer, SinkKey, SourceFilter, Unregister,
 };
 use punt::control::{RpcError, many, one};
 use punt::desk::{self, Desk, Towards, Wanted, limit_of};
 use punt::sink::Interface;
 
 use super::configuration::Session;
-use super::methods::{Answer, Params, answer, page};
+use super::methods::{Answer, Params, answer, page, page_of};
 use super::model::Model;
 use super::{Control, Refused};
 use crate::nodes::redirect::AS_IT_CAME;
@@ -41,9 +41,11 @@ impl Control {
                 self.change(params, |control, it: SinkKey| Ok(control.desk.delete_sink(&it.name)?))
             }
             "register" => self.register(session, params),
-            "unregister" => {
-                self.change(params, |control, it: Unregister| Ok(control.desk.unregister(it.id)?))
-            }
+            "unregister" => self.change(params, |control, it: Unregister| {
+                control.desk.unregister(it.id)?;
+                control.sessions.forget(it.id);
+                Ok(())
+            }),
             "registration.list" => page(params, self.desk.registration_rows()),
             "passive.list" => page(params, self.desk.passive_rows()),
             "passive.set" => self.change(params, |control, it: PassiveSet| {
@@ -51,12 +53,19 @@ impl Control {
                 set_passive(&mut control.model, &mut control.desk, &it, Life::Operator)
             }),
             "passive.del" => self.change(params, |control, it: PassiveKey| {
-                let interface = interface(&control.model, it.interface.as_deref())?;
-                Ok(control.desk.delete_passive(it.family, interface)?)
+                Ok(control.desk.delete_passive(it.family, it.interface.as_deref())?)
             }),
+            "stats.sources" => self.sources(params),
             "session.resume" => self.resume(session, params),
             _ => return None,
         })
+    }
+
+    fn sources(&self, params: Params) -> Answer {
+        let filter: SourceFilter = one(params)?;
+        let name = |index| self.model.name_of(index).unwrap_or_else(|| format!("interface {index}"));
+        let rows = self.desk.source_rows(filter.reason.as_deref(), name).map_err(Refused::from)?;
+        page_of(filter.paging(), rows)
     }
 
     /// Does one thing for each item, all or none.
@@ -193,7 +202,10 @@ impl Control {
                 let _ = self.desk.unregister(id);
             }
             self.desk.commit();
-            for sink in sinks {
+            let rows = self.desk.sink_rows();
+            let of_session =
+                |sink: &String| rows.iter().any(|it| it.name == *sink && it.life == Life::Session);
+            for sink in sinks.into_iter().filter(of_session) {
                 if let Err(refused) = self.desk.delete_sink(&sink) {
                     log::warn!("a session has ended, and its sink stays: {refused}");
                 }

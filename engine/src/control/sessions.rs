@@ -39,6 +39,11 @@ impl Sessions {
         self.0.entry(token.to_owned()).or_default().registrations.push(id);
     }
 
+    /// A registration is no more, whoever took it back.
+    pub fn forget(&mut self, id: u32) {
+        self.0.values_mut().for_each(|held| held.registrations.retain(|held| *held != id));
+    }
+
     /// The client has left; what it registered.
     pub fn close(&mut self, token: &str) -> Option<Vec<u32>> {
         let held = self.0.get_mut(token)?;

@@ -60,7 +60,7 @@ mod tests {
     fn the_graph_is_wired_rightly_and_can_be_drawn() {
         let plan = plan();
         let drawn = plan.to_string();
-        assert_eq!(plan.nodes[0].0, "ether-input");
+        assert_eq!([plan.nodes[0].0, plan.nodes[1].0], ["inject", "ether-input"]);
         assert!(drawn.starts_with("digraph puntd {") && drawn.ends_with("}\n"));
         for (node, _) in &plan.nodes {
             assert!(drawn.contains(&format!("\"{node}\"")), "{node} is not drawn");

@@ -32,7 +32,7 @@ fn a_packet_goes_its_way() {
         ),
         (
             to_us("0800", &redirected),
-            "ether-input Ip4, ip4-input Lookup, ip4-lookup Redirect, ip4-rewrite Transmit, transmit NoPort",
+            "ether-input Ip4, ip4-input Lookup, ip4-lookup Redirect, ip4-rewrite Transmit, transmit NoPort, ip4.redirect",
         ),
         (
             to_us("0800", &udp4(LAN4, 3784)),

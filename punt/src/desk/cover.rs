@@ -22,15 +22,16 @@ pub enum Place {
 }
 
 impl Place {
-    /// Whether packets from here can be seen by `matching`, if it is not one by reason. Nobody's are seen only by those with a source or an
-    /// interface, for all others have claims.
+    /// Whether packets from here can be seen by `matching`, if it is not one by reason. Nobody's IP packets are seen only by those with a
+    /// source or an interface, for all others have claims.
     pub fn shows(self, matching: &Match, scoped: bool) -> bool {
         let link = matches!(matching, Match::Ethertype(_) | Match::Llc(_) | Match::Mac(_));
         match self {
             Place::Local => matching.is_local(),
             Place::Nobodys => matching.is_local() && scoped,
             Place::Link => link,
-            Place::NobodysLink => link && scoped,
+            // Some have the type of a built-in reason, and are none of its frames.
+            Place::NobodysLink => link,
             Place::Both => matching.is_local() || link,
             Place::Elsewhere => false,
         }

@@ -36,6 +36,7 @@ impl Desk {
             drop: reason.action == Some(Action::Drop),
             sample: reason.sample,
             policer: reason.policer.clone(),
+            share: reason.share.clone(),
             counts: reason.counts.clone(),
             budget: self.budget.clone(),
             scopes: self.scopes(reason),
@@ -52,6 +53,7 @@ impl Desk {
             .registrations
             .values()
             .filter(|registration| !registration.suspended)
+            .filter(|registration| !self.is_elsewhere(registration, reason))
             .filter_map(|registration| Some((registration, self.covers(registration, reason)?)))
             .collect();
         registrations.sort_by_key(|(registration, _)| {
@@ -83,8 +85,16 @@ impl Desk {
         candidates.into_iter().filter_map(delivery).collect()
     }
 
+    /// Whether packets of `reason` that a registration would cover have its own reason before they get there.
+    fn is_elsewhere(&self, registration: &Registration, reason: &Reason) -> bool {
+        let own =
+            registration.reason.and_then(|index| self.by_index(index)).is_some_and(|it| it.made_by.is_some());
+        let nobodys = matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink);
+        own && !reason.is_scoped() && (registration.interest.is_scoped() || nobodys)
+    }
+
     /// What a registration covers of a reason's packets, if anything.
-    fn covers(&self, registration: &Registration, reason: &Reason) -> Option<Option<Only>> {
+    pub(super) fn covers(&self, registration: &Registration, reason: &Reason) -> Option<Option<Only>> {
         let interest = &registration.interest;
         match reason.sight(interest) {
             Sight::All => Some(None),
@@ -115,8 +125,10 @@ impl Desk {
             return Scopes::default();
         }
         let active = self.state.registrations.values().filter(|it| !it.suspended && it.interest.is_scoped());
-        let wanted: BTreeMap<u32, &Registration> = active.filter_map(|it| Some((it.reason?, it))).collect();
-        let seen = wanted.into_iter().filter(|(_, it)| reason.sight(&it.interest) != Sight::None);
+        // By the reason's age: of equals, the oldest has the packet.
+        let wanted: BTreeMap<u32, (u32, &Registration)> =
+            active.filter_map(|it| Some((self.by_index(it.reason?)?.id, (it.reason?, it)))).collect();
+        let seen = wanted.into_values().filter(|(_, it)| reason.sight(&it.interest) != Sight::None);
         Scopes::new(seen.map(|(index, it)| (Only::Interest(it.interest.clone()), index)))
     }
 
@@ -202,7 +214,7 @@ impl Desk {
         })
     }
 
-    /// Whose a cell is: the built-in's, else that of the most specific claim.
+    /// Whose a cell is: the built-in's, else that of the most specific claim, the oldest of equals.
     fn claim(&self, cell: Cell, made: &[(u32, &Arc<Reason>)]) -> Option<u32> {
         let built_in = self
             .reasons()
@@ -212,10 +224,10 @@ impl Desk {
             return Some(index);
         }
         made.iter()
-            .filter_map(|(index, reason)| Some((index, reason.made_by.as_ref()?)))
-            .filter(|(_, made_by)| cover::claims(&made_by.matching, cell))
-            .max_by_key(|(index, made_by)| (made_by.specificity(), std::cmp::Reverse(**index)))
-            .map(|(index, _)| *index)
+            .filter_map(|(index, reason)| Some((index, reason.id, reason.made_by.as_ref()?)))
+            .filter(|(.., made_by)| cover::claims(&made_by.matching, cell))
+            .max_by_key(|(_, id, made_by)| (made_by.specificity(), std::cmp::Reverse(*id)))
+            .map(|(index, ..)| *index)
     }
 
     /// Makes the lanes that packets of the reason at `index` need.
@@ -247,12 +259,6 @@ impl Desk {
             }
         }
         Ok(())
-    }
-
-    /// Makes the lanes of all reasons that changes have touched.
-    pub(super) fn make_all_lanes(&mut self) -> Result<(), Refused> {
-        let touched: Vec<u32> = self.touched.reasons.iter().copied().collect();
-        touched.into_iter().try_for_each(|index| self.make_lanes(index))
     }
 
     /// Makes a lane to `sink` for each worker, if there is none of that class.

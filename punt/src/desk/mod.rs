@@ -12,6 +12,8 @@ mod reasons;
 mod registrations;
 mod show;
 mod sinks;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,9 +22,9 @@ use crossbeam_utils::CachePadded;
 
 use crate::claims::{Claims, LinkClaims};
 use crate::clock::Clock;
-use crate::dispatch::Table;
+use crate::dispatch::{Fairness, Table};
 use crate::matching::Family;
-use crate::policer::Budget;
+use crate::policer::{Budget, Config, Policer, Rate, Shape};
 use crate::quiescent::{Domain, Guard, Retired, Slot};
 
 pub use cover::{Cell, Place};
@@ -96,7 +98,10 @@ impl From<String> for Refused {
 }
 
 /// What was set at some time.
-pub struct Before(State);
+pub struct Before {
+    state: State,
+    shape: Shape,
+}
 
 /// What a desk is made of.
 pub struct Setup {
@@ -114,6 +119,8 @@ pub struct Setup {
     pub means: Box<dyn Means>,
     /// What all rings together may take, in bytes.
     pub memory: usize,
+    /// What keeps sources apart, by worker.
+    pub fairness: Vec<Fairness>,
 }
 
 /// What is set, and the tables in which it is.
@@ -127,12 +134,23 @@ pub struct Desk {
     means: Box<dyn Means>,
     budget: Arc<Budget>,
     memory: usize,
+    fairness: Vec<Fairness>,
     state: State,
     /// Ids given so far; none is ever given twice.
     ids: Ids,
     touched: Touched,
+    /// Policers whose figures were changed in place since the last commit, and what they were.
+    reconfigured: Vec<(Arc<Policer>, Config)>,
     /// Sinks that are deleted, and whose threads are to end when workers know.
     closing: Vec<SinkEntry>,
+    watches: Vec<Watch>,
+}
+
+/// Somebody who is to know whether anybody wants a reason.
+struct Watch {
+    reason: u32,
+    wanted: bool,
+    tell: Box<dyn FnMut(bool) + Send>,
 }
 
 #[derive(Clone, Default)]
@@ -168,7 +186,7 @@ struct Touched {
 impl Desk {
     /// A desk at which nobody has asked for anything yet.
     pub fn new(setup: Setup, statics: Vec<Static>) -> Desk {
-        let Setup { tables, domain, workers, now, clock, means, memory } = setup;
+        let Setup { tables, domain, workers, now, clock, means, memory, fairness } = setup;
         let budget = Arc::new(Budget::new(clock.hz(), now()));
         let mut desk = Desk {
             tables,
@@ -180,10 +198,13 @@ impl Desk {
             means,
             budget,
             memory,
+            fairness,
             state: State { reasons: vec![None], ..State::default() },
             ids: Ids::default(),
             touched: Touched::default(),
+            reconfigured: Vec::new(),
             closing: Vec::new(),
+            watches: Vec::new(),
         };
         for reason in statics {
             desk.add_static(reason);
@@ -209,6 +230,12 @@ impl Desk {
 
     /// Lets the workers see all that has changed since the last time. Waits for one grace period if anything has.
     pub fn commit(&mut self) {
+        self.flush();
+        self.reconfigured.clear();
+    }
+
+    /// The same amid changes that may yet be put back.
+    fn flush(&mut self) {
         let mut touched = std::mem::take(&mut self.touched);
         // What was freed may be back: it was restored.
         let (back, freed) = touched.freed.into_iter().partition(|&index| self.by_index(index).is_some());
@@ -223,6 +250,7 @@ impl Desk {
         self.set_claims(&touched);
         self.domain.reclaim(&mut self.retired);
         self.close_sinks();
+        self.tell_watchers(&touched);
         if touched.freed.is_empty() {
             return;
         }
@@ -235,22 +263,102 @@ impl Desk {
         self.domain.reclaim(&mut self.retired);
     }
 
-    /// What is set now, to be [restored](Desk::restore) if changes that belong together cannot all be done.
-    pub fn remember(&self) -> Before {
-        Before(self.state.clone())
+    /// Tells `tell` at once, and whenever that changes, whether anybody wants packets of the reason of that name. A source that runs in the
+    /// graph asks [`Entry::is_wanted`](crate::dispatch::Entry::is_wanted) instead.
+    ///
+    /// # Errors
+    /// If there is no such reason.
+    pub fn watch(&mut self, name: &str, mut tell: impl FnMut(bool) + Send + 'static) -> Result<(), Refused> {
+        let reason = self.named(name).ok_or_else(|| self.no_reason(name))?;
+        let wanted = self.is_wanted(reason);
+        tell(wanted);
+        self.watches.push(Watch { reason, wanted, tell: Box::new(tell) });
+        Ok(())
     }
 
-    /// Makes what is set that which it was. The caller commits.
-    pub fn restore(&mut self, before: Before) {
-        // What was made since has touched entries, which are made again from what was before.
-        let after = std::mem::replace(&mut self.state, before.0);
-        for (index, reason) in (0..).zip(&after.reasons) {
-            if reason.is_some() && self.by_index(index).is_none() {
-                self.touched.freed.push(index);
+    fn is_wanted(&self, index: u32) -> bool {
+        self.entry(index).is_some_and(|entry| entry.is_wanted())
+    }
+
+    fn tell_watchers(&mut self, touched: &Touched) {
+        let mut watches = std::mem::take(&mut self.watches);
+        for Watch { reason, wanted, tell } in &mut watches {
+            if touched.reasons.contains(reason) && *wanted != self.is_wanted(*reason) {
+                *wanted = !*wanted;
+                tell(*wanted);
             }
         }
+        self.watches = watches;
+    }
+
+    /// What is set now, to be [restored](Desk::restore) if changes that belong together cannot all be done.
+    pub fn remember(&mut self) -> Before {
+        self.reconfigured.clear();
+        Before { state: self.state.clone(), shape: self.budget.shape() }
+    }
+
+    /// Makes what is set that which it was, policers' figures included. The caller has not committed since.
+    pub fn restore(&mut self, before: Before) {
+        let now = (self.now)();
+        for (policer, config) in self.reconfigured.drain(..).rev() {
+            policer.configure(&config, now);
+        }
+        // It held when it was remembered, and so it holds.
+        let _ = self.budget.set_all(before.shape, now);
+        let after = std::mem::replace(&mut self.state, before.state);
+        let closed = self.take_sinks_back(&after);
+        self.tell_difference(&after);
+        self.touch_all(&after);
+        self.set_shares();
         self.closing.extend(after.sinks.into_values());
-        self.commit();
+        self.flush();
+        self.reopen_sinks(&closed);
+    }
+
+    /// Gives the source share the rates that are set.
+    fn set_shares(&self) {
+        for (_, reason) in self.reasons() {
+            let rate = |rate: Option<Rate>| rate.unwrap_or(Rate::Unlimited);
+            reason.share.set_source_rate(rate(reason.source_rate), self.clock.hz());
+            reason.share.set_interface_rate(rate(reason.interface_rate), self.clock.hz());
+        }
+    }
+
+    /// Tells of names and books what is otherwise than in `after`, which was said last.
+    fn tell_difference(&self, after: &State) {
+        let names = |state: &State| -> BTreeMap<u32, String> {
+            let reasons = state.reasons.iter().flatten();
+            reasons.map(|reason| (reason.id, reason.name().to_owned())).collect()
+        };
+        let (is, was) = (names(&self.state), names(after));
+        was.keys().filter(|id| !is.contains_key(id)).for_each(|id| self.means.name(*id, None));
+        for (id, name) in is.iter().filter(|(id, _)| !was.contains_key(id)) {
+            self.means.name(*id, Some(name));
+        }
+        let (is, was) = (&self.state.registrations, &after.registrations);
+        was.keys().filter(|id| !is.contains_key(id)).for_each(|id| self.means.settle(*id, None));
+        for (id, registration) in is.iter().filter(|(id, _)| !was.contains_key(id)) {
+            self.means.settle(*id, Some(registration.books.settled.clone()));
+        }
+    }
+
+    /// Everything is to be made again; what only `after` had is freed.
+    fn touch_all(&mut self, after: &State) {
+        let is_there = |state: &State, index: usize| state.reasons.get(index).is_some_and(Option::is_some);
+        let indices = 0..self.state.reasons.len().max(after.reasons.len());
+        for index in indices {
+            if is_there(&self.state, index) {
+                self.touched.reasons.insert(index as u32);
+                self.touched.freed.retain(|freed| *freed != index as u32);
+            } else if is_there(after, index) {
+                self.touched.freed.push(index as u32);
+            }
+        }
+        let made = self.state.reasons.iter().chain(&after.reasons).flatten();
+        let interests = made.filter_map(|reason| reason.made_by.as_ref()).filter(|it| !it.is_scoped());
+        let cells = interests.flat_map(|interest| cover::cells(&interest.matching));
+        self.touched.cells.extend(cells);
+        self.touched.link = true;
     }
 
     /// Does all that `changes` does, or nothing.
@@ -268,6 +376,13 @@ impl Desk {
         }
         self.commit();
         done
+    }
+
+    /// Gives the source share another secret, so that nobody can learn who shares a place with whom. Every few minutes.
+    pub fn rotate(&self, secret: [u64; 2]) {
+        if let Some(fairness) = self.fairness.first() {
+            fairness.share.rotate(secret);
+        }
     }
 
     /// What is to be done now and then, at least once a day: nothing that counts ticks may be left alone for long.

@@ -96,7 +96,11 @@ impl Desk {
         self.take_passive(family, &interface);
         self.state.passives.push(entry);
         self.touch_unclaimed(family);
-        self.make_all_lanes().inspect_err(|_| self.state.passives = before)
+        let touched = self.unclaimed(family);
+        touched
+            .into_iter()
+            .try_for_each(|index| self.make_lanes(index))
+            .inspect_err(|_| self.state.passives = before)
     }
 
     /// Makes what is set for a family and an interface the configuration's.
@@ -113,28 +117,30 @@ impl Desk {
     ///
     /// # Errors
     /// If nothing is set.
-    pub fn delete_passive(
-        &mut self,
-        family: PassiveFamily,
-        interface: Option<(u32, String)>,
-    ) -> Result<(), Refused> {
-        if self.take_passive(family, &interface) {
+    pub fn delete_passive(&mut self, family: PassiveFamily, interface: Option<&str>) -> Result<(), Refused> {
+        let name = |it: &PassiveEntry| it.interface.as_ref().map(|(_, name)| name.clone());
+        let before = self.state.passives.len();
+        self.state.passives.retain(|it| it.family != family || name(it).as_deref() != interface);
+        if self.state.passives.len() < before {
             self.touch_unclaimed(family);
             return Ok(());
         }
-        let there = interface.map_or_else(String::new, |(_, name)| format!(" from {name}"));
+        let there = interface.map_or_else(String::new, |name| format!(" from {name}"));
         Err(Refused(format!("nothing is set for {family}{there}; puntctl passive list shows what is")))
     }
 
-    fn take_passive(&mut self, family: PassiveFamily, interface: &Option<(u32, String)>) -> bool {
+    fn take_passive(&mut self, family: PassiveFamily, interface: &Option<(u32, String)>) {
         let index = |interface: &Option<(u32, String)>| interface.as_ref().map(|it| it.0);
-        let before = self.state.passives.len();
         self.state.passives.retain(|it| it.family != family || index(&it.interface) != index(interface));
-        self.state.passives.len() < before
     }
 
     fn touch_unclaimed(&mut self, family: PassiveFamily) {
-        let name = UNCLAIMED.iter().find(|(it, _)| *it == family).map_or("", |(_, name)| name);
-        self.touched.reasons.extend(self.named(name));
+        self.touched.reasons.extend(self.unclaimed(family));
+    }
+
+    /// The index of the reason of packets of a family that nothing claimed.
+    pub(super) fn unclaimed(&self, family: PassiveFamily) -> Option<u32> {
+        let (_, name) = UNCLAIMED.iter().find(|(it, _)| *it == family)?;
+        self.named(name)
     }
 }

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use super::reasons::Reason;
+use super::registrations::Registration;
 use super::{Desk, Refused};
+use crate::class::Class;
 use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet};
-use crate::policer::{Config, Policer};
+use crate::policer::{Config, Policer, Rate};
 
 impl Desk {
     /// Sets the minimum and the cap of a class.
@@ -23,6 +26,17 @@ impl Desk {
         Ok(())
     }
 
+    /// Gives a class the minimum and the cap that it ships with.
+    ///
+    /// # Errors
+    /// If they cannot be together with the others.
+    pub fn reset_class(&mut self, class: Class) -> Result<(), Refused> {
+        let cap = Rate::PerSecond(class.cap().into());
+        self.set_class(&ClassSet { name: class, min: Some(class.minimum()), cap: Some(cap) })?;
+        self.state.set_classes.retain(|set| set.name != class);
+        Ok(())
+    }
+
     /// Sets a policer.
     ///
     /// # Errors
@@ -30,16 +44,51 @@ impl Desk {
     pub fn set_policer(&mut self, wanted: &PolicerSet) -> Result<(), Refused> {
         let config = wanted.config()?;
         let now = (self.now)();
+        let passives = self.state.passives.clone();
         let policer = self.policer(&wanted.what)?;
+        let (was, figures) = (policer.clone(), policer.config());
         if !policer.configure(&config, now) {
             *policer = Arc::new(policer.with_config(&config, now));
         }
+        self.reconfigured.push((was.clone(), figures));
         // A red packet may go to another class, whose lanes are to be there.
-        let all: Vec<u32> = self.reasons().map(|(index, _)| index).collect();
-        self.touched.reasons.extend(all);
+        let touched = self.policed(&wanted.what);
+        self.touched.reasons.extend(&touched);
+        if let Err(refused) = touched.iter().try_for_each(|index| self.make_lanes(*index)) {
+            was.configure(&figures, now);
+            *self.policer(&wanted.what)? = was;
+            self.state.passives = passives;
+            return Err(refused);
+        }
         self.state.set_policers.retain(|set| set.what != wanted.what);
         self.state.set_policers.push(wanted.clone());
-        self.make_all_lanes()
+        Ok(())
+    }
+
+    /// The reasons whose entries have the policer of something.
+    fn policed(&self, what: &Policed) -> Vec<u32> {
+        let covered = |covers: &dyn Fn(&Registration) -> bool| {
+            let mut registrations = self.state.registrations.values().filter(|it| covers(it)).peekable();
+            if registrations.peek().is_none() {
+                return Vec::new();
+            }
+            let registrations: Vec<&Registration> = registrations.collect();
+            let is_covered = |reason: &&Arc<Reason>| {
+                registrations.iter().any(|registration| self.covers(registration, reason).is_some())
+            };
+            self.reasons().filter(|(_, reason)| is_covered(reason)).map(|(index, _)| index).collect()
+        };
+        match what {
+            Policed::Reason(name) => self.named(name).into_iter().collect(),
+            Policed::Sink(name) => {
+                let passive = self.state.passives.iter().filter(|it| it.sink() == Some(name));
+                let mut reasons = covered(&|it| it.wanted.sink == *name);
+                reasons.extend(passive.flat_map(|it| self.unclaimed(it.family)));
+                reasons
+            }
+            Policed::Registration(id) => covered(&|it| it.id == *id),
+            Policed::Passive { family, .. } => self.unclaimed(*family).into_iter().collect(),
+        }
     }
 
     /// The policer of something.

@@ -11,7 +11,7 @@ use crate::control::types::ReasonSet;
 use crate::dispatch::Counts;
 use crate::interest::Interest;
 use crate::matching::Match;
-use crate::policer::{Config, Limit, Policer};
+use crate::policer::{Limit, Policer, ReasonShare};
 use crate::reason::Action;
 use crate::value::Rate;
 
@@ -52,6 +52,7 @@ pub(super) struct Reason {
     pub source_rate: Option<Rate>,
     pub interface_rate: Option<Rate>,
     pub policer: Arc<Policer>,
+    pub share: Arc<ReasonShare>,
     pub counts: Arc<[CachePadded<Counts>]>,
     /// What was set by name, to be written to a configuration.
     pub set: Option<ReasonSet>,
@@ -110,6 +111,7 @@ impl Desk {
             source_rate: None,
             interface_rate: None,
             policer: Arc::new(Policer::packets(shipped.limit, self.clock.hz(), (self.now)())),
+            share: Arc::new(ReasonShare::new(id)),
             counts: self.counts(),
             set: None,
             shipped,
@@ -162,14 +164,18 @@ impl Desk {
             if built_in.is_some() || matches!(interest.matching, Match::Reason(_)) {
                 return Ok(built_in);
             }
-        } else if matches!(&interest.matching, Match::Reason(pattern) if pattern.ends_with('*')) {
+        } else if matches!(&interest.matching, Match::Reason(pattern) if pattern.contains(['*', '@'])) {
             return Ok(None);
         }
         let same = self.reasons().find(|(_, reason)| reason.made_by.as_ref() == Some(interest));
         if let Some((index, _)) = same {
             return Ok(Some(index));
         }
-        let base = built_in.and_then(|index| self.by_index(index)).map(|reason| reason.shipped.clone());
+        let base = match &interest.matching {
+            Match::Reason(name) => self.named(name),
+            _ => built_in,
+        };
+        let base = base.and_then(|index| self.by_index(index)).map(|reason| reason.shipped.clone());
         let mut name = base.as_ref().map_or_else(|| name_of(&interest.matching), |base| base.name.clone());
         if interest.is_scoped() {
             name = format!("{name}@{id}");
@@ -232,41 +238,58 @@ impl Desk {
         wanted.check()?;
         let name = &wanted.name;
         let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
-        let now = (self.now)();
+        let (now, hz) = ((self.now)(), self.clock.hz());
         let Some(reason) = self.state.reasons[index as usize].as_mut() else { return Ok(()) };
         if wanted.action == Some(Action::Copy) && !reason.shipped.can_copy {
             return Err(Refused(format!(
                 "{name} cannot have action copy, for its packets can go no further; write trap or drop"
             )));
         }
+        let before = reason.clone();
         let reason = Arc::make_mut(reason);
         reason.class = wanted.class.unwrap_or(reason.class);
         reason.action = wanted.action.or(reason.action);
-        reason.source_rate = wanted.source_rate.or(reason.source_rate);
-        reason.interface_rate = wanted.interface_rate.or(reason.interface_rate);
-        reason.sample = wanted.sample.map_or(reason.sample, |sample| (sample > 1).then_some(sample));
-        if wanted.rate.is_some() || wanted.burst.is_some() {
-            let Config { rate, burst, .. } = reason.policer.config();
-            let limit =
-                Limit { rate: wanted.rate.unwrap_or(rate), burst: wanted.burst.map_or(burst, u64::from) };
-            reason.policer.set(limit, now);
+        if let Some(rate) = wanted.source_rate {
+            reason.source_rate = Some(rate);
+            reason.share.set_source_rate(rate, hz);
         }
+        if let Some(rate) = wanted.interface_rate {
+            reason.interface_rate = Some(rate);
+            reason.share.set_interface_rate(rate, hz);
+        }
+        reason.sample = wanted.sample.map_or(reason.sample, |sample| (sample > 1).then_some(sample));
         let set = reason.set.get_or_insert_with(|| ReasonSet { name: name.clone(), ..ReasonSet::default() });
         set.merge(wanted);
+        let policer = reason.policer.clone();
+        let config = policer.config();
+        self.reconfigured.push((policer.clone(), config));
+        if wanted.rate.is_some() || wanted.burst.is_some() {
+            let limit = Limit {
+                rate: wanted.rate.unwrap_or(config.rate),
+                burst: wanted.burst.map_or(config.burst, u64::from),
+            };
+            policer.set(limit, now);
+        }
         self.touched.reasons.insert(index);
-        self.make_lanes(index)
+        self.make_lanes(index).inspect_err(|_| {
+            policer.configure(&config, now);
+            self.state.reasons[index as usize] = Some(before);
+        })
     }
 
     /// Makes a reason what its source declares.
     pub fn reset_reason(&mut self, name: &str) {
-        let now = (self.now)();
+        let (now, hz) = ((self.now)(), self.clock.hz());
         let Some(index) = self.named(name) else { return };
         let Some(reason) = self.state.reasons[index as usize].as_mut() else { return };
         let reason = Arc::make_mut(reason);
         reason.class = reason.shipped.class;
         (reason.action, reason.sample) = (None, None);
         (reason.source_rate, reason.interface_rate) = (None, None);
+        reason.share.set_source_rate(Rate::Unlimited, hz);
+        reason.share.set_interface_rate(Rate::Unlimited, hz);
         reason.set = None;
+        self.reconfigured.push((reason.policer.clone(), reason.policer.config()));
         reason.policer.set(reason.shipped.limit, now);
         self.touched.reasons.insert(index);
     }
@@ -295,7 +318,10 @@ impl Desk {
 }
 
 /// What a reason is called that a registration makes of a match.
-fn name_of(matching: &Match) -> String {
+pub(super) fn name_of(matching: &Match) -> String {
+    if let Match::Reason(name) = matching {
+        return name.clone();
+    }
     let text = matching.to_string();
     let family = if matching.is_local() { "local" } else { "l2" };
     format!("{family}.{}", text.replacen(':', "-", 1).replace('/', "-"))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cover::{self, Place, Sight};
-use super::reasons::Reason;
+use super::reasons::{Reason, name_of};
 use super::{Desk, MAX_REGISTRATIONS, Refused};
 use crate::control::types::sink::Life;
 use crate::dispatch::Registered;
@@ -103,8 +103,8 @@ impl Desk {
         self.ids.registration = id;
         self.state.registrations.insert(id, registration);
         self.means.settle(id, Some(self.state.registrations[&id].books.settled.clone()));
-        self.touch(&interest);
-        if let Err(refused) = self.make_all_lanes() {
+        let touched = self.touch(&interest);
+        if let Err(refused) = touched.iter().try_for_each(|index| self.make_lanes(*index)) {
             self.remove(id);
             return Err(refused);
         }
@@ -163,11 +163,17 @@ impl Desk {
     fn collide(&self, one: &Interest, other: &Interest) -> bool {
         one.meets(other)
             && match (&one.matching, &other.matching) {
-                (Match::Reason(_), _) | (_, Match::Reason(_)) => {
-                    self.reasons().any(|(_, reason)| self.may_see(reason, one) && self.may_see(reason, other))
+                (Match::Reason(_), Match::Reason(_)) => self.both_see(one, other),
+                (Match::Reason(pattern), matching) | (matching, Match::Reason(pattern)) => {
+                    // The reason that it makes may not be there yet.
+                    matching::covers(pattern, &name_of(matching)) || self.both_see(one, other)
                 }
                 _ => true,
             }
+    }
+
+    fn both_see(&self, one: &Interest, other: &Interest) -> bool {
+        self.reasons().any(|(_, reason)| self.may_see(reason, one) && self.may_see(reason, other))
     }
 
     /// Whether packets of a reason may be of that interest. What has a built-in reason is never nobody's.
@@ -212,8 +218,8 @@ impl Desk {
         }
     }
 
-    /// Notes all that a registration with this interest changes by coming or going.
-    pub(super) fn touch(&mut self, interest: &Interest) {
+    /// Notes all that a registration with this interest changes by coming or going. Returns the reasons of which it sees packets.
+    pub(super) fn touch(&mut self, interest: &Interest) -> Vec<u32> {
         let seen: Vec<u32> = self
             .reasons()
             .filter(|(_, reason)| {
@@ -223,11 +229,13 @@ impl Desk {
             })
             .map(|(index, _)| index)
             .collect();
-        self.touched.reasons.extend(seen);
+        self.touched.reasons.extend(&seen);
         if !interest.is_scoped() {
             self.touched.cells.extend(cover::cells(&interest.matching));
-            self.touched.link |= !interest.matching.is_local();
+            self.touched.link |=
+                matches!(interest.matching, Match::Ethertype(_) | Match::Llc(_) | Match::Mac(_));
         }
+        seen
     }
 
     /// Suspends what is registered for these ids, or takes it up again.

@@ -1,17 +1,24 @@
 //! What is set and what was counted, as lists show it.
 
-use super::Desk;
+use std::collections::HashMap;
+
 use super::passives::Towards;
 use super::reasons::Reason;
+use super::{Desk, Refused};
 use crate::class::Class;
 use crate::control::types::output::{ReasonCounters, ReasonRow};
 use crate::control::types::passive::{PassiveCounters, PassiveRow};
-use crate::control::types::reason::ClassRow;
+use crate::control::types::reason::{ClassRow, SourceRow};
 use crate::control::types::registration::{RegistrationCounters, RegistrationRow};
-use crate::control::types::sink::SinkRow;
+use crate::control::types::sink::{SinkRow, SinkWait};
 use crate::dispatch::{Counts, FATES, Fate};
-use crate::policer::{Config, Limit};
+use crate::lane::{Count, Lane};
+use crate::policer::{Config, Limit, Talker, Talkers};
+use crate::sink::Wait;
 use crate::value::Rate;
+
+/// Sources that are shown.
+const MOST_SOURCES: usize = 1000;
 
 /// What an engine wants to know of a reason beside what lists show.
 pub struct ReasonFacts {
@@ -57,6 +64,7 @@ impl Desk {
             rate: sink.limit.map(|limit| limit.rate),
             burst: burst(sink.limit),
             inject: sink.open.inject(),
+            waits: sink.sink.waits.all().into_iter().map(wait).collect(),
             counters: sink.counters(),
         };
         self.state.sinks.iter().map(row).collect()
@@ -150,59 +158,106 @@ impl Desk {
         Class::ALL.into_iter().rev().map(row).collect()
     }
 
+    /// Who sends most into the reason of that name, or into any; the busiest first.
+    ///
+    /// # Errors
+    /// If there is no such reason.
+    pub fn source_rows(
+        &self,
+        reason: Option<&str>,
+        interface: impl Fn(u32) -> String,
+    ) -> Result<Vec<SourceRow>, Refused> {
+        let id = match reason {
+            Some(name) => {
+                let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
+                self.by_index(index).map(|reason| reason.id)
+            }
+            None => None,
+        };
+        let talkers = self.fairness.iter().map(|fairness| &*fairness.talkers);
+        let top = Talkers::top(talkers, (self.now)(), id, MOST_SOURCES);
+        let names: HashMap<u32, &str> =
+            self.reasons().map(|(_, reason)| (reason.id, reason.name())).collect();
+        let row = |talker: Talker| {
+            let text = talker.source.to_string();
+            let prefix = if text.contains('.') { format!("{text}/32") } else { text.clone() };
+            SourceRow {
+                reason: names
+                    .get(&talker.reason)
+                    .map_or_else(|| format!("reason {}", talker.reason), |name| (*name).to_owned()),
+                interface: interface(talker.interface),
+                source: prefix.parse().ok(),
+                mac: text.parse().ok(),
+                packets: talker.packets,
+                refused: talker.refused,
+                error: talker.error,
+                pps: talker.pps,
+            }
+        };
+        Ok(top.into_iter().map(row).collect())
+    }
+
     /// The name of the reason with this id.
     pub fn reason_name(&self, id: u32) -> Option<String> {
         self.reasons().find(|(_, reason)| reason.id == id).map(|(_, reason)| reason.name().to_owned())
     }
 
-    /// What does not add up in the books of reasons and sinks; a sentence each.
+    /// What does not add up in the books of reasons and sinks; a sentence each. What a worker is counting at this moment is left for the next
+    /// time.
     pub fn findings(&self) -> Vec<String> {
         let mut findings = Vec::new();
         for (_, reason) in self.reasons() {
             for (worker, counts) in reason.counts.iter().enumerate() {
-                // Fates are read first: a packet that comes meanwhile is among the packets only.
-                let fates: u64 = counts.fates.iter().map(|fate| fate.get()).sum();
-                let packets = counts.packets.get();
-                if fates > packets {
+                let before = counts.packets.get();
+                let fates: u64 = counts.fates.iter().map(Count::get).sum();
+                if before == counts.packets.get() && fates != before {
                     findings.push(format!(
-                        "worker {worker}: reason {} counts {packets} packets, and {fates} of them have a fate",
+                        "worker {worker}: reason {} counts {before} packets, and {fates} of them have a fate",
                         reason.name()
                     ));
                 }
             }
         }
         for (name, sink) in &self.state.sinks {
-            for lane in sink.lanes() {
-                let offers = &lane.offers;
-                let finished = lane.outcome.delivered.get() + lane.outcome.errors.sum();
-                let written = lane.ring.written();
-                let refused = offers.refused_registration.get() + offers.refused_sink.get();
-                let offered = offers.offered.get();
+            findings.extend(sink.lanes().filter_map(|lane| {
                 let (worker, class) = (lane.worker, lane.class);
-                if finished > written {
-                    findings.push(format!(
-                        "sink {name}, worker {worker}, class {class}: {finished} records came out, {written} went in"
-                    ));
-                }
-                let known = refused + offers.ring_full.get() + offers.errors.sum() + written;
-                if known.abs_diff(offered) > sink_slack() {
-                    findings.push(format!(
-                        "sink {name}, worker {worker}, class {class}: {offered} packets were offered, and {known} are accounted for"
-                    ));
-                }
-            }
+                let what = unbalanced(lane)?;
+                Some(format!("sink {name}, worker {worker}, class {class}: {what}"))
+            }));
         }
         findings
     }
 }
 
-/// Packets that a worker may offer while its books are read.
-const fn sink_slack() -> u64 {
-    4096
+/// What does not add up in the books of a lane.
+fn unbalanced(lane: &Lane) -> Option<String> {
+    let Lane { offers, outcome, ring, .. } = lane;
+    let finished = outcome.delivered.get() + outcome.errors.sum();
+    let before = offers.offered.get();
+    let written = ring.written();
+    let refused = offers.refused_registration.get() + offers.refused_sink.get();
+    let known = refused + offers.ring_full.get() + offers.errors.sum() + written;
+    if finished > written {
+        return Some(format!("{finished} records came out, {written} went in"));
+    }
+    let still = before == offers.offered.get();
+    (still && known != before)
+        .then(|| format!("{before} packets were offered, and {known} are accounted for"))
 }
 
 fn burst(limit: Option<Limit>) -> Option<u32> {
     limit.filter(|limit| limit.rate != Rate::Unlimited).map(|limit| limit.burst.min(u32::MAX as u64) as u32)
+}
+
+fn wait(wait: Wait) -> SinkWait {
+    let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
+    SinkWait {
+        class: wait.class,
+        records: wait.records,
+        p50_us: microseconds(wait.p50),
+        p99_us: microseconds(wait.p99),
+        max_us: microseconds(wait.max),
+    }
 }
 
 /// The books of all workers together.

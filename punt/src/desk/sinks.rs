@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::registrations::{limit_of, limit_or_none};
-use super::{Desk, Refused};
+use super::{Desk, Refused, State};
 use crate::control::types::sink::{Life, SinkAdd, SinkCounters, SinkState};
 use crate::dispatch::Lanes;
 use crate::lane::Lane;
@@ -114,9 +114,11 @@ impl Desk {
         }
         if self.closing.iter().any(|closing| closing.sink.name == *name) {
             // Its thread must let go of its sockets first.
-            self.commit();
+            self.flush();
         }
-        let taken = |slot: &usize| self.state.sinks.values().any(|sink| sink.sink.slot == *slot);
+        // A thread that is yet to end still uses its slot.
+        let taken =
+            |slot: &usize| self.state.sinks.values().chain(&self.closing).any(|sink| sink.sink.slot == *slot);
         let slot = (0..MAX_SINKS).find(|slot| !taken(slot)).ok_or_else(|| {
             Refused(format!("there are {MAX_SINKS} sinks, and there can be no more; delete one first"))
         })?;
@@ -194,6 +196,30 @@ impl Desk {
             let now = self.state.sinks.get(&entry.sink.name);
             if !now.is_some_and(|now| Arc::ptr_eq(&now.sink, &entry.sink)) {
                 entry.open.close();
+            }
+        }
+    }
+
+    /// Gives sinks that come back the lanes that were made for them after `after` left them, for their threads have them already. Returns
+    /// those whose thread has ended meanwhile.
+    pub(super) fn take_sinks_back(&mut self, after: &State) -> Vec<String> {
+        let mut closed = Vec::new();
+        for (name, entry) in &mut self.state.sinks {
+            let mut known = after.sinks.get(name).into_iter().chain(&self.closing);
+            match known.find(|it| Arc::ptr_eq(&it.sink, &entry.sink)) {
+                Some(it) => entry.lanes = it.lanes.clone(),
+                None => closed.push(name.clone()),
+            }
+        }
+        closed
+    }
+
+    /// Starts the threads of these sinks again. One whose target cannot be opened any more stays without.
+    pub(super) fn reopen_sinks(&mut self, names: &[String]) {
+        for name in names {
+            let Some(entry) = self.state.sinks.get_mut(name) else { continue };
+            if let Ok(open) = self.means.open(entry.sink.clone(), &entry.target) {
+                entry.open = open;
             }
         }
     }

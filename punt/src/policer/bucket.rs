@@ -157,6 +157,17 @@ impl Bucket {
         self.units(state, terms, now) >> terms.fraction
     }
 
+    /// The same beside the burst; `None` when the rate is unlimited.
+    #[inline]
+    pub(crate) fn fill(&self, now: u64) -> Option<(u64, u64)> {
+        let state = self.state.load(Ordering::Acquire);
+        let terms = self.terms[(state & 1) as usize].read();
+        if terms.scale.unlimited() {
+            return None;
+        }
+        Some((self.units(state, terms, now) >> terms.fraction, terms.scale.depth >> terms.fraction))
+    }
+
     /// Units that could be taken now.
     #[inline]
     fn units(&self, state: u64, terms: Read, now: u64) -> u64 {

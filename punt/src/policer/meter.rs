@@ -275,6 +275,26 @@ impl Meter {
         (whole(terms.first, tokens.first), whole(terms.second, tokens.second))
     }
 
+    /// Packets or bytes that could pass before any is red, and how many could at most; `None` when unlimited.
+    pub(crate) fn fill(&self, now: u64) -> Option<(u64, u64)> {
+        let word = self.state.load(Ordering::Acquire);
+        let terms = self.terms(word);
+        if terms.first.unlimited() || terms.second.unlimited() {
+            return None;
+        }
+        let (tokens, _) = terms.settle(State::of(word), self.ticks(now));
+        let (units, depth) = match terms.kind {
+            Kind::Rfc2698 => (tokens.second, terms.second.depth),
+            _ => (tokens.first + tokens.second, terms.first.depth + terms.second.depth),
+        };
+        Some((units >> terms.fraction, depth >> terms.fraction))
+    }
+
+    /// What it counts.
+    pub(crate) fn bytes(&self) -> bool {
+        self.terms(self.state.load(Ordering::Acquire)).bytes
+    }
+
     /// What was asked for.
     pub(crate) fn config(&self) -> Config {
         *self.config.lock()

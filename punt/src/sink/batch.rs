@@ -16,7 +16,10 @@ const LOST: std::ops::Range<usize> = 24..32;
 /// Taken out of their rings, not yet finished with.
 #[derive(Default)]
 pub(super) struct Batch {
+    /// Never cleared, so that it need not be filled with zeros again.
     bytes: Vec<u8>,
+    /// How much of it is taken.
+    used: usize,
     records: Vec<Taken>,
     /// Records before this one are finished with.
     first: usize,
@@ -38,14 +41,15 @@ impl Batch {
 
     /// Whether it takes no more.
     pub fn is_full(&self) -> bool {
-        self.records.len() >= RECORDS || self.bytes.len() >= BYTES
+        self.records.len() >= RECORDS || self.used >= BYTES
     }
 
     /// Takes the oldest record out of `lane`, which the rounds know as `number` and whose thread lost `lost` records so far.
     pub fn take(&mut self, lane: &Arc<Lane>, number: usize, lost: u64) -> bool {
-        let start = self.bytes.len();
-        let Some(len) = lane.ring.append(&mut self.bytes) else { return false };
-        self.records.push(Taken { lane: number, start, end: start + len });
+        let start = self.used;
+        let Some(len) = lane.ring.read_at(&mut self.bytes, start) else { return false };
+        self.used += len;
+        self.records.push(Taken { lane: number, start, end: self.used });
         add_lost(&mut self.bytes[start..], lost);
         true
     }
@@ -72,7 +76,7 @@ impl Batch {
     /// Forgets what is finished with, so that the next can be taken.
     pub fn clear(&mut self) {
         debug_assert!(self.is_empty());
-        self.bytes.clear();
+        self.used = 0;
         self.records.clear();
         self.first = 0;
     }

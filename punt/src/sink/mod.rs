@@ -11,6 +11,7 @@ mod queue;
 mod rounds;
 mod running;
 mod unix;
+mod waits;
 mod wake;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use facts::{Facts, Interface, Settled};
 pub use output::Output;
 pub use queue::Record;
 pub use running::{Running, State};
+pub use waits::{Wait, Waits};
 pub use wake::Wake;
 
 /// Something for a new thread to do first, such as giving back the affinity that its parent gave up.
@@ -41,6 +43,8 @@ pub struct Sink {
     pub slot: usize,
     /// The errno that suspended it, or 0.
     suspended: AtomicI32,
+    /// How long records were on their way.
+    pub waits: Waits,
     /// One for each (worker, class) that has a registration. The control plane adds; workers have their own references.
     lanes: RwLock<Vec<Arc<Lane>>>,
 }
@@ -48,7 +52,7 @@ pub struct Sink {
 impl Sink {
     /// A sink without lanes, open.
     pub fn new(name: String, slot: usize) -> Sink {
-        Sink { name, slot, suspended: AtomicI32::new(0), lanes: RwLock::default() }
+        Sink { name, slot, suspended: AtomicI32::new(0), waits: Waits::default(), lanes: RwLock::default() }
     }
 
     /// For workers: the errno that suspended it, if it is.

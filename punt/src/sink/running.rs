@@ -4,7 +4,6 @@
 //! counted under the errno and dropped, and the client is looked for every 50 ms. A client that is slow is waited for; behind it the rings
 //! fill, and the worker counts that.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustc_hash::FxHashMap;
 
 use super::batch::{Batch, split};
 use super::output::{Output, Progress, Then, Writer};
@@ -167,7 +167,7 @@ struct Pump {
     shared: Arc<Shared>,
     rounds: Rounds,
     batch: Batch,
-    settled: HashMap<u32, Arc<Settled>>,
+    settled: FxHashMap<u32, Arc<Settled>>,
     /// The errno by which nobody is there, and when to look again.
     gone: Option<(i32, Instant)>,
     /// Since when the client takes nothing.
@@ -194,7 +194,7 @@ impl Pump {
             shared,
             rounds: Rounds::default(),
             batch: Batch::default(),
-            settled: HashMap::new(),
+            settled: FxHashMap::default(),
             gone: None,
             waits: None,
             served: None,
@@ -246,6 +246,10 @@ impl Pump {
 
     /// Counts the oldest records of the batch as delivered.
     fn deliver(&mut self, records: usize) {
+        if records > 0 {
+            let delivered = self.batch.records().take(records).map(|record| split(record).0);
+            self.sink.waits.delivered(delivered.map(|header| (header.class, header.received)));
+        }
         for _ in 0..records {
             let Some((lane, record)) = self.batch.finish() else { return };
             let (header, frame) = split(record);

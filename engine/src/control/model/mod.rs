@@ -275,6 +275,11 @@ impl Model {
         self.named(name).map_err(Refused::new)
     }
 
+    /// What the interface of this index is called.
+    pub fn name_of(&self, index: u32) -> Option<String> {
+        Some(self.interfaces.get(index)?.name.clone())
+    }
+
     /// The number of the way to a neighbour, which stays this way's for as long as the engine runs: it is resolved as any route's next hop is.
     ///
     /// # Errors

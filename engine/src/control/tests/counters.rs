@@ -32,7 +32,7 @@ fn counters_of_all_workers_are_shown_under_the_names_of_the_graph() {
         "stats.nodes",
         &["node", "calls", "packets", "packets_per_call", "cycles_per_packet"],
     );
-    assert_eq!(nodes[0], json!(["ether-input", 2, 15, 7.5, null]));
+    assert_eq!(nodes[1], json!(["ether-input", 2, 15, 7.5, null]));
     let reasons =
         rows(&mut control, "reason.list", &["name", "packets", "no_sink", "class", "action", "rate"]);
     assert!(reasons.contains(&json!(["ip4.ttl-expired", 0, 0, "except", "trap", 600])), "{reasons:?}");
@@ -108,7 +108,7 @@ fn an_audit_finds_what_does_not_add_up() {
     let plan = control.plan.clone();
     let ether = plan.layout.node(plan.node("ether-input").unwrap());
     workers[0].add(ether.packets, 3);
-    let drop = plan.nodes[0].1.iter().position(|edge| matches!(edge.to, crate::node::To::Drop(_))).unwrap();
+    let drop = plan.nodes[1].1.iter().position(|edge| matches!(edge.to, crate::node::To::Drop(_))).unwrap();
     workers[0].add(ether.edges.start + drop, 3);
     let found = audit(&mut control);
     assert_eq!(found.findings.len(), 3, "{:?}", found.findings);

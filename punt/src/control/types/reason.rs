@@ -146,6 +146,12 @@ pub struct SourceRow {
     pub interface: String,
     /// Who: a /32 or a /64; none where packets have no IP source, or for all sources behind the interface together.
     pub source: Option<Prefix>,
+    /// The MAC it came from, where it is not IP.
+    #[serde(default)]
+    pub mac: Option<crate::value::Mac>,
+    /// Packets per second in the last second or two.
+    #[serde(default)]
+    pub pps: u64,
     /// Packets that came.
     pub packets: u64,
     /// Of these, packets refused for the share of their source or interface.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Class;
 use crate::target::Target;
 use crate::value::Rate;
 
@@ -189,9 +190,27 @@ pub struct SinkRow {
     /// Where its client sends what is to be injected; none where it cannot.
     #[serde(default)]
     pub inject: Option<String>,
+    /// How long records were on their way, by class; the most important first.
+    #[serde(default)]
+    pub waits: Vec<SinkWait>,
     /// What became of its packets.
     #[serde(flatten)]
     pub counters: SinkCounters,
+}
+
+/// How long records of one class were on their way from receive to delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SinkWait {
+    /// The class.
+    pub class: Class,
+    /// Records that were delivered.
+    pub records: u64,
+    /// Half of them took no longer, in microseconds.
+    pub p50_us: f64,
+    /// 99 of 100 took no longer, in microseconds.
+    pub p99_us: f64,
+    /// The longest, in microseconds.
+    pub max_us: f64,
 }
 
 /// What became of the packets of one sink.

@@ -1,0 +1,457 @@
+//! The desk's rules, one story each.
+
+use super::*;
+use crate::control::types::passive::PassiveFamily;
+use crate::control::types::{ClassSet, PolicerSet, ReasonSet};
+
+fn bgp() -> Packet {
+    Packet::tcp("10.0.1.7", 40_000, 179)
+}
+
+fn policer(json: &str) -> PolicerSet {
+    serde_json::from_str(json).expect("a policer")
+}
+
+fn lanes(office: &Office, sink: &str) -> Vec<Class> {
+    office.desk.state.sinks[sink].lanes().map(|lane| lane.class).collect()
+}
+
+#[test]
+fn a_registration_for_something_with_a_reason_has_that_and_any_other_makes_one() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let all = office.register("tcp:179", "a");
+    assert_eq!(office.reason_of(&bgp()), "local.bgp");
+    let peer =
+        office.desk.register(wanted("tcp:179", "b").from("10.0.1.7/32")).expect("nobody is in the way");
+    office.commit();
+    assert_eq!(office.reason_of(&bgp()), format!("local.bgp@{peer}"));
+    assert_eq!(office.takers(&bgp()), [("a".to_owned(), all), ("b".to_owned(), peer)]);
+    office.register("udp:5000-5009", "a");
+    assert_eq!(office.reason_of(&Packet::udp("10.0.1.7", 5000)), "local.udp-5000-5009");
+    office.desk.unregister(peer).expect("it is registered");
+    office.commit();
+    assert_eq!(office.reason_of(&bgp()), "local.bgp");
+}
+
+#[test]
+fn of_equally_specific_registrations_the_older_keeps_its_packets() {
+    let mut office = Office::with_sinks(&["a"]);
+    let first = office.register("udp:5000-5001", "a");
+    office.register("udp:5001-5002", "a");
+    let packet = Packet::udp("10.0.1.7", 5001);
+    assert_eq!(office.reason_of(&packet), "local.udp-5000-5001");
+    office.desk.unregister(first).expect("it is registered");
+    office.commit();
+    assert_eq!(office.reason_of(&packet), "local.udp-5001-5002");
+    // It gets the place of the first in the tables, and yet is the younger.
+    office.register("udp:5000-5001", "a");
+    assert_eq!(office.reason_of(&packet), "local.udp-5001-5002");
+}
+
+#[test]
+fn a_registration_on_one_interface_for_a_reason_made_at_run_time_is_called_after_it() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    office.register("udp:5000", "a");
+    let id = office.desk.register(wanted("reason:local.udp-5000", "b").on(1)).expect("nobody is in the way");
+    office.commit();
+    let packet = Packet::udp("10.0.1.7", 5000);
+    assert_eq!(office.reason_of(&packet), format!("local.udp-5000@{id}"));
+    assert_eq!(office.takers(&packet).len(), 2);
+    assert_eq!(office.reason_of(&packet.on(2)), "local.udp-5000");
+}
+
+#[test]
+fn a_frame_with_the_type_of_a_reason_it_is_not_of_goes_to_who_asked_for_the_type() {
+    let mut office = Office::with_sinks(&["a"]);
+    let id = office.register("llc:0x42", "a");
+    let stp = Packet::link(None, Some(0x42), 0).of("l2.stp");
+    assert_eq!(office.punt(&stp).1, "l2.stp");
+    let other = Packet::link(None, Some(0x42), 9);
+    assert_eq!(office.punt(&other).1, "l2.unclaimed");
+    assert_eq!(
+        (office.takers(&stp), office.takers(&other)),
+        (vec![("a".to_owned(), id)], vec![("a".to_owned(), id)])
+    );
+}
+
+#[test]
+fn an_exclusive_registration_in_the_way_is_named_with_its_owner() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let mut mine = wanted("tcp:179", "a").exclusively();
+    mine.owner = "bgpd, uid 100".to_owned();
+    let id = office.desk.register(mine).expect("nobody is in the way");
+    for theirs in ["tcp:179", "tcp4:100-200", "proto:6", "reason:local.bgp", "reason:local.*"] {
+        let expected = format!(
+            "{} is in the way of the exclusive registration {id} (tcp:179 for sink a, by bgpd, uid 100); unregister that first",
+            theirs.parse::<Match>().expect("a match")
+        );
+        assert_eq!(office.refused(wanted(theirs, "b")), expected);
+    }
+    let shared = office.register("udp:53", "b");
+    assert_eq!(
+        office.refused(wanted("proto:17", "a").exclusively()),
+        format!(
+            "proto:17 cannot be exclusive beside registration {shared} (udp:53 for sink b, by an operator); unregister that first"
+        )
+    );
+    assert_eq!(
+        office.refused(wanted("udp:53", "b")),
+        format!("udp:53 is registered for sink b already, as registration {shared}")
+    );
+    office.register("tcp:180", "b");
+}
+
+#[test]
+fn an_exclusive_registration_from_one_family_leaves_the_other_alone() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    office
+        .desk
+        .register(wanted("udp:5000", "a").from("10.0.0.0/8").exclusively())
+        .expect("nobody is in the way");
+    office.register("udp6:5000", "b");
+    assert!(office.refused(wanted("udp4:5000", "b")).contains("exclusive"));
+}
+
+#[test]
+fn a_pattern_that_is_exclusive_covers_reasons_to_come() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    office.desk.register(wanted("reason:local.*", "a").exclusively()).expect("nobody is in the way");
+    assert!(office.refused(wanted("udp:5000", "b")).contains("exclusive"), "it would be local.udp-5000");
+    office.register("ethertype:0x9000", "b");
+}
+
+#[test]
+fn a_sink_in_use_is_not_deleted() {
+    let mut office = Office::with_sinks(&["a"]);
+    let id = office.register("udp:3784", "a");
+    let refused = office.desk.delete_sink("a").expect_err("in use").to_string();
+    assert_eq!(refused, format!("sink a has registration {id} (udp:3784); unregister that first"));
+    office.desk.unregister(id).expect("it is registered");
+    let to = Towards::Sink("a".to_owned());
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Operator).expect("there is room");
+    let refused = office.desk.delete_sink("a").expect_err("in use").to_string();
+    assert_eq!(refused, "the passive punt of ip4 goes to sink a; set that otherwise first");
+    office.desk.delete_passive(PassiveFamily::Ip4, None).expect("it is set");
+    office.desk.delete_sink("a").expect("nobody uses it");
+    assert_eq!(office.told.lock().running.len(), 1, "workers may still write to it");
+    office.commit();
+    assert_eq!(office.told.lock().running, []);
+    let refused = office.refused(wanted("udp:3784", "a"));
+    assert_eq!(refused, "there is no sink a; add it with puntctl sink add");
+}
+
+#[test]
+fn a_new_sink_never_takes_the_slot_of_one_whose_thread_is_yet_to_end() {
+    let mut office = Office::with_sinks(&["a"]);
+    office.desk.delete_sink("a").expect("nobody uses it");
+    office.desk.add_sink(&sink("b")).expect("a new sink");
+    assert_eq!(office.told.lock().running, [("a".to_owned(), 0), ("b".to_owned(), 1)]);
+    office.commit();
+    assert_eq!(office.told.lock().running, [("b".to_owned(), 1)]);
+}
+
+#[test]
+fn rings_take_no_more_than_they_may() {
+    let mut office = Office::with_memory(2 << 20);
+    office.desk.add_sink(&sink("a")).expect("a new sink");
+    office.desk.set_reason(&reason(r#"{"name":"local.bfd","burst":8000,"rate":20000}"#)).expect("a limit");
+    office.register("udp:3784", "a");
+    assert_eq!(lanes(&office, "a"), [Class::Link]);
+    let refused = office.refused(wanted("tcp:179", "a"));
+    assert_eq!(
+        refused,
+        "the rings of sink a for class route take 512 KiB, and of [punt] memory, 2048 KiB, 2048 are used; allow more"
+    );
+    office.commit();
+    assert_eq!(office.desk.registration_rows().len(), 1);
+    assert_eq!(office.takers(&bgp()), []);
+    // What is set stays as it was when there is no room for what was asked.
+    let refused = office.desk.set_reason(&reason(r#"{"name":"local.bfd","class":"route","burst":9000}"#));
+    assert!(refused.expect_err("no room").to_string().starts_with("the rings of sink a for class route"));
+    office.commit();
+    let bfd = office.punt(&Packet::udp("10.0.1.7", 3784)).2;
+    assert_eq!((bfd[0].class, bfd.len()), (Class::Link, 1));
+    let row = office.desk.reason_rows().into_iter().find(|row| row.name == "local.bfd").expect("a row");
+    assert_eq!(row.burst, 8000);
+}
+
+fn reason(json: &str) -> ReasonSet {
+    serde_json::from_str(json).expect("what to set")
+}
+
+#[test]
+fn what_is_set_of_a_reason_holds_for_its_next_packet() {
+    let mut office = Office::with_sinks(&["a"]);
+    office.register("udp:3784", "a");
+    let bfd = Packet::udp("10.0.1.7", 3784);
+    let set = |office: &mut Office, json: &str| {
+        office.desk.set_reason(&reason(json)).expect("it can be so");
+        office.commit();
+    };
+    set(&mut office, r#"{"name":"local.bfd","class":"mgmt"}"#);
+    assert_eq!(lanes(&office, "a"), [Class::Mgmt, Class::Link]);
+    assert_eq!(office.punt(&bfd).2[0].class, Class::Mgmt);
+    set(&mut office, r#"{"name":"local.bfd","rate":10,"burst":2}"#);
+    let fates: Vec<Fate> = (0..3).map(|_| office.punt_at(&bfd, 100 * HZ).0).collect();
+    assert_eq!(fates, [Fate::Accepted, Fate::Accepted, Fate::RefusedReason]);
+    set(&mut office, r#"{"name":"local.bfd","sample":3,"rate":"unlimited"}"#);
+    let fates: Vec<Fate> = (0..4).map(|_| office.punt_at(&bfd, 200 * HZ).0).collect();
+    assert_eq!(fates, [Fate::Accepted, Fate::SampledOut, Fate::SampledOut, Fate::Accepted]);
+    set(&mut office, r#"{"name":"local.bfd","action":"drop"}"#);
+    assert_eq!(office.punt(&bfd).0, Fate::ActionDrop);
+    let copy = office.desk.set_reason(&reason(r#"{"name":"local.bfd","action":"copy"}"#));
+    assert!(copy.expect_err("it can go no further").to_string().contains("write trap or drop"));
+    let unknown = office.desk.set_reason(&reason(r#"{"name":"local.bdf"}"#));
+    assert_eq!(
+        unknown.expect_err("a slip").to_string(),
+        "there is no reason local.bdf; did you mean local.bgp or local.bfd?"
+    );
+    office.desk.reset_reason("local.bfd");
+    office.commit();
+    assert_eq!(office.punt(&bfd).2[0].class, Class::Link);
+    assert_eq!(office.desk.set_reasons(), []);
+}
+
+#[test]
+fn a_class_has_its_cap() {
+    let mut office = Office::with_sinks(&["a"]);
+    office.register("tcp:179", "a");
+    let wanted = ClassSet { name: Class::Route, min: None, cap: Some(Rate::PerSecond(10)) };
+    office.desk.set_class(&wanted).expect("it fits");
+    let fates: Vec<Fate> = (0..18).map(|_| office.punt_at(&bgp(), 100 * HZ).0).collect();
+    assert_eq!(fates.iter().filter(|fate| **fate == Fate::Accepted).count(), 16);
+    assert_eq!(fates[17], Fate::RefusedClass);
+    let row = office.desk.class_rows().into_iter().find(|row| row.name == Class::Route).expect("a row");
+    assert_eq!((row.packets, row.accepted, row.refused), (18, 16, 2));
+}
+
+#[test]
+fn everything_can_be_policed_and_demoted_packets_find_their_lane() {
+    let mut office = Office::with_sinks(&["a"]);
+    let id = office.register("tcp:179", "a");
+    let unclaimed = Packet::udp("10.0.1.7", 9);
+    let to = Towards::Sink("a".to_owned());
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Operator).expect("there is room");
+    office.commit();
+    let mut second = 100;
+    for (what, packet) in [
+        ("reason:local.bgp".to_owned(), bgp()),
+        ("sink:a".to_owned(), bgp()),
+        (format!("registration:{id}"), bgp()),
+        ("passive:ip4".to_owned(), unclaimed),
+    ] {
+        let set = |rate: &str, red: &str| {
+            policer(&format!(
+                r#"{{"what":"{what}","type":"single","rate":"{rate}","burst":"1p","red":"{red}"}}"#
+            ))
+        };
+        office.desk.set_policer(&set("10pps", "drop")).expect("it is there");
+        office.commit();
+        second += 100;
+        let now = second * HZ;
+        assert_eq!(office.punt_at(&packet, now).2.len(), 1, "{what}");
+        assert_eq!(office.punt_at(&packet, now).2.len(), 0, "{what}");
+        office.desk.set_policer(&set("10pps", "demote:sample")).expect("it is there");
+        office.commit();
+        assert_eq!(office.punt_at(&packet, now).2[0].class, Class::Sample, "{what}");
+        office.desk.set_policer(&set("unlimited", "drop")).expect("it is there");
+        office.commit();
+    }
+    assert!(lanes(&office, "a").contains(&Class::Sample));
+    let unknown = office
+        .desk
+        .set_policer(&policer(r#"{"what":"registration:99","type":"single","rate":"1pps","burst":"1p"}"#));
+    assert_eq!(
+        unknown.expect_err("it is not there").to_string(),
+        "there is no registration 99; puntctl registration list shows them"
+    );
+    assert_eq!(office.desk.findings(), Vec::<String>::new());
+}
+
+/// Rows of all lists, without what was counted.
+fn all_rows(desk: &Desk) -> String {
+    let json = |value: serde_json::Value| value.to_string();
+    let rows = [
+        serde_json::to_value(desk.reason_rows()),
+        serde_json::to_value(desk.sink_rows()),
+        serde_json::to_value(desk.registration_rows()),
+        serde_json::to_value(desk.passive_rows()),
+        serde_json::to_value(desk.class_rows()),
+        serde_json::to_value(desk.policer_rows()),
+    ];
+    rows.map(|rows| json(rows.expect("rows"))).join("\n")
+}
+
+#[test]
+fn changes_that_cannot_all_be_done_are_all_put_back() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let own = office.register("udp:5000", "a");
+    let built_in = office.register("tcp:179", "b");
+    let shown = all_rows(&office.desk);
+    let names = office.told.lock().names.clone();
+    let refused = office.desk.together(|desk| {
+        desk.unregister(own)?;
+        desk.unregister(built_in)?;
+        desk.delete_sink("a")?;
+        desk.add_sink(&sink("c"))?;
+        desk.register(wanted("tcp:179", "c").on(1))?;
+        desk.register(wanted("udp:5001", "c"))?;
+        desk.set_reason(&reason(r#"{"name":"local.bgp","rate":7,"burst":3,"action":"drop"}"#))?;
+        desk.set_class(&ClassSet { name: Class::Route, min: Some(1), cap: Some(Rate::PerSecond(2)) })?;
+        desk.set_policer(&policer(r#"{"what":"sink:b","type":"single","rate":"5pps","burst":"5p"}"#))?;
+        desk.set_passive(PassiveFamily::Ip4, None, Towards::Drop, None, None, Life::Operator)?;
+        // Of the name of one that was deleted: its thread ends before the new one begins.
+        desk.add_sink(&sink("a"))?;
+        desk.register(wanted("udp:1", "nobody"))
+    });
+    assert_eq!(refused.expect_err("the last one").to_string(), "there is no sink nobody; there are a, b, c");
+    let tidied = |text: String| text.replace(r#""memory":262144"#, r#""memory":0"#);
+    assert_eq!(tidied(all_rows(&office.desk)), tidied(shown));
+    assert_eq!(office.told.lock().names, names);
+    let books: Vec<u32> = office.told.lock().books.keys().copied().collect();
+    assert_eq!(books, [own, built_in]);
+    let mut running: Vec<String> = office.told.lock().running.iter().map(|(name, _)| name.clone()).collect();
+    running.sort();
+    assert_eq!(running, ["a", "b"]);
+    assert_eq!(office.takers(&Packet::udp("10.0.1.7", 5000)), [("a".to_owned(), own)]);
+    assert_eq!(office.takers(&bgp()), [("b".to_owned(), built_in)]);
+    assert_eq!(office.reason_of(&Packet::udp("10.0.1.7", 5001)), "ip4.unclaimed");
+    // The next one makes a reason of its own, not one of those that went.
+    let id = office.register("udp:5002", "a");
+    assert_eq!(office.takers(&Packet::udp("10.0.1.7", 5002)), [("a".to_owned(), id)]);
+}
+
+#[test]
+fn lanes_made_in_vain_are_used_the_next_time() {
+    let mut office = Office::with_sinks(&["a"]);
+    for _ in 0..3 {
+        let refused = office.desk.together(|desk| {
+            desk.register(wanted("tcp:179", "a"))?;
+            desk.register(wanted("udp:1", "nobody"))
+        });
+        assert!(refused.is_err());
+    }
+    let sink = &office.desk.state.sinks["a"];
+    assert_eq!(sink.sink.lanes().len(), 1, "its thread has as many as the memory says");
+    assert_eq!(sink.memory(), 512 << 10);
+}
+
+#[test]
+fn a_suspended_registration_gets_nothing_and_comes_back_with_its_id() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let own = office.register("udp:5000", "a");
+    let peer = office.desk.register(wanted("tcp:179", "b").from("10.0.0.0/8")).expect("nobody is in the way");
+    office.commit();
+    let packet = Packet::udp("10.0.1.7", 5000);
+    office.desk.suspend(&[own, peer], true);
+    office.commit();
+    assert_eq!(office.reason_of(&packet), "ip4.unclaimed");
+    assert_eq!((office.takers(&bgp()), office.reason_of(&bgp())), (vec![], "local.bgp".to_owned()));
+    assert!(office.desk.registration_rows().iter().all(|row| row.suspended));
+    office.desk.suspend(&[own, peer], false);
+    office.commit();
+    assert_eq!(office.takers(&packet), [("a".to_owned(), own)]);
+    assert_eq!(office.takers(&bgp()), [("b".to_owned(), peer)]);
+    assert_eq!(office.reason_of(&bgp()), format!("local.bgp@{peer}"));
+}
+
+#[test]
+fn what_nobody_claimed_goes_where_its_interface_says() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let port = || Some((2, "port2".to_owned()));
+    let family = PassiveFamily::Ip4;
+    let set = |office: &mut Office, interface, to| {
+        office.desk.set_passive(family, interface, to, None, None, Life::Operator).expect("it can be so");
+        office.commit();
+    };
+    set(&mut office, None, Towards::Sink("a".to_owned()));
+    set(&mut office, port(), Towards::Drop);
+    let packet = Packet::udp("10.0.1.7", 9);
+    assert_eq!(office.takers(&packet), [("a".to_owned(), 0)]);
+    assert_eq!(office.punt(&packet.clone().on(2)).0, Fate::ActionDrop);
+    assert_eq!(office.punt(&Packet::udp("fd00::1", 9)).0, Fate::NoSink);
+    // Who asks for it gets it, wherever the rest goes.
+    let id = office.register("reason:ip4.unclaimed", "b");
+    assert_eq!(office.takers(&packet), [("a".to_owned(), 0), ("b".to_owned(), id)]);
+    assert_eq!(office.takers(&packet.clone().on(2)), [("b".to_owned(), id)]);
+    office.desk.delete_passive(family, Some("port2")).expect("it is set");
+    office.commit();
+    assert_eq!(office.takers(&packet.on(2)), [("a".to_owned(), 0), ("b".to_owned(), id)]);
+    let nothing = office.desk.delete_passive(family, Some("port2")).expect_err("it is gone").to_string();
+    assert_eq!(nothing, "nothing is set for ip4 from port2; puntctl passive list shows what is");
+}
+
+#[test]
+fn a_redirection_stays_for_interfaces_that_nobody_asked_for() {
+    let mut office = Office::with_sinks(&["a"]);
+    let to = Towards::Redirect { interface: "lan".to_owned(), via: None, way: 5 };
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Operator).expect("it can be so");
+    office.desk.register(wanted("reason:ip4.unclaimed", "a").on(2)).expect("nobody is in the way");
+    office.commit();
+    let packet = Packet::udp("10.0.1.7", 9);
+    let base = office.classify(&packet);
+    let guard = office.reader.enter();
+    let (_, entry) = office.desk.tables.reasons.resolve(base, &packet, &guard);
+    let entry = entry.expect("every reason has an entry");
+    assert!(entry.deliveries.is_empty(), "an engine redirects it");
+    assert!(matches!(entry.passive.of(1).map(|it| &it.to), Some(PassiveTo::Redirect(5))));
+}
+
+#[test]
+fn every_packet_is_in_the_books_once() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let mut slow = wanted("tcp:179", "a");
+    slow.limit = Some(Limit::new(1, 3));
+    let slow = office.desk.register(slow).expect("nobody is in the way");
+    let short = Wanted { snaplen: Some(20), ..wanted("tcp:179", "b") };
+    let fast = office.desk.register(short).expect("nobody is in the way");
+    office
+        .desk
+        .set_policer(&policer(r#"{"what":"sink:b","type":"single","rate":"1pps","burst":"4p"}"#))
+        .expect("there");
+    office
+        .desk
+        .set_policer(&policer(r#"{"what":"reason:local.bgp","type":"single","rate":"1pps","burst":"10p"}"#))
+        .expect("there");
+    office.commit();
+    for _ in 0..16 {
+        let (_, _, got) = office.punt_at(&bgp(), 50 * HZ);
+        assert!(got.iter().all(|it| it.captured == if it.sink == "a" { 60 } else { 20 }));
+    }
+    office.desk.state.sinks["b"].sink.suspend(Some(111));
+    assert_eq!(office.punt_at(&bgp(), 51 * HZ).0, Fate::Accepted);
+    let row =
+        office.desk.reason_rows().into_iter().find(|row| row.name == "local.bgp").expect("a row").counters;
+    assert_eq!((row.packets, row.accepted, row.refused_reason, row.bytes), (17, 11, 6, 17 * 60));
+    let sinks = office.desk.sink_rows();
+    let (a, b) = (&sinks[0].counters, &sinks[1].counters);
+    assert_eq!((a.offered, a.refused_registration, a.delivered, a.ring_full), (11, 7, 4, 0));
+    assert_eq!((b.offered, b.refused_sink, b.delivered, b.errors.values().sum::<u64>()), (11, 6, 4, 1));
+    assert_eq!(b.errors.get("ECONNREFUSED"), Some(&1));
+    let registrations = office.desk.registration_rows();
+    let of = |id: u32| registrations.iter().find(|row| row.id == id).expect("a row").counters;
+    assert_eq!((of(slow).packets, of(slow).refused), (11, 7));
+    assert_eq!((of(fast).packets, of(fast).refused, of(fast).errors), (11, 6, 1));
+    assert_eq!(office.desk.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_ring_is_counted_at_its_sink_alone() {
+    let mut office = Office::with_sinks(&["a"]);
+    let id = office.register("tcp:179", "a");
+    let mut packet = bgp();
+    packet.frame = vec![1; 9000];
+    let base = office.classify(&packet);
+    let guard = office.reader.enter();
+    let (_, entry) = office.desk.tables.reasons.resolve(base, &packet, &guard);
+    let entry = entry.expect("every reason has an entry");
+    for _ in 0..70 {
+        assert_eq!(office.outbox.offer(entry, base, &packet, false, HZ), Fate::Accepted);
+    }
+    office.outbox.publish();
+    let row = office.desk.sink_rows().remove(0).counters;
+    assert_eq!((row.offered, row.ring_full, row.backlog), (70, 13, 57));
+    assert_eq!(office.desk.registration_rows()[0].counters.ring_full, 13);
+    assert_eq!(office.desk.registration_rows()[0].id, id);
+    assert_eq!(office.desk.findings(), Vec::<String>::new());
+}

@@ -1,0 +1,257 @@
+//! Simulations in virtual time: who gets what of a reason that is flooded.
+
+use std::cell::RefCell;
+
+use super::*;
+use crate::policer::{Limit, Verdict};
+
+const HZ: u64 = 1_000_000_000; // a tick is a nanosecond
+const RATE: u64 = 600;
+const BURST: u64 = 300;
+
+/// One reason with its share and its policer.
+struct Punt {
+    share: Share,
+    of: ReasonShare,
+    policer: Policer,
+    gates: RefCell<Gates>,
+}
+
+impl Punt {
+    fn new(rate: u64, burst: u64) -> Punt {
+        Punt {
+            share: Share::new([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9], HZ, 0),
+            of: ReasonShare::new(3),
+            policer: Policer::packets(Limit::new(rate, burst), HZ, 0),
+            gates: RefCell::default(),
+        }
+    }
+
+    fn judge(&self, now: u64, interface: u32, source: Source) -> Result<(), Refused> {
+        self.share.take(&mut self.gates.borrow_mut(), now, &self.of, &self.policer, interface, source)
+    }
+
+    fn offer(&self, now: u64, interface: u32, source: u32) -> bool {
+        let source = Source::ip4(source.to_be_bytes());
+        self.judge(now, interface, source).is_ok() && self.policer.take(now, 60) == Verdict::Pass
+    }
+}
+
+/// Packets that come at a steady rate from some sources in turn.
+struct Stream {
+    interface: u32,
+    first: u32,
+    sources: u32,
+    pps: u64,
+    /// When it begins, in ticks.
+    from: u64,
+    sent: u64,
+    passed: u64,
+}
+
+impl Stream {
+    fn new(interface: u32, first: u32, sources: u32, pps: u64, from: u64) -> Stream {
+        Stream { interface, first, sources, pps, from, sent: 0, passed: 0 }
+    }
+
+    /// 100 sources with two packets a second each.
+    fn quiet(interface: u32) -> Stream {
+        Stream::new(interface, 1, 100, 200, 0)
+    }
+
+    fn next(&self) -> u64 {
+        self.from + self.sent * HZ / self.pps
+    }
+}
+
+/// Sends all streams for so many seconds, in the order of time.
+fn run(punt: &Punt, streams: &mut [Stream], seconds: u64) {
+    while let Some(stream) = streams.iter_mut().min_by_key(|stream| stream.next()) {
+        let now = stream.next();
+        if now >= seconds * HZ {
+            return;
+        }
+        // Not in order, so that no hash is favoured.
+        let source = stream.first + (stream.sent * 40_503 % u64::from(stream.sources)) as u32;
+        stream.passed += u64::from(punt.offer(now, stream.interface, source));
+        stream.sent += 1;
+    }
+}
+
+#[test]
+fn a_lone_source_has_the_whole_rate_and_the_whole_burst() {
+    let punt = Punt::new(RATE, BURST);
+    assert_eq!((0..1_000).filter(|_| punt.offer(0, 1, 1)).count() as u64, BURST);
+    let mut flood = [Stream::new(1, 1, 1, 1_000_000, 1)];
+    run(&punt, &mut flood, 4);
+    assert!(flood[0].passed.abs_diff(RATE * 4) <= 10, "{} of {}", flood[0].passed, RATE * 4);
+}
+
+/// What 100 quiet sources lose, and what each flood gets that begins when they have been there for a second.
+fn beside(floods: impl IntoIterator<Item = Stream>, rate: u64, burst: u64) -> (u64, Vec<u64>) {
+    let punt = Punt::new(rate, burst);
+    let mut streams = vec![Stream::new(1, 1, 100, rate / 3, 0)];
+    streams.extend(floods);
+    run(&punt, &mut streams, 4);
+    let passed: u64 = streams.iter().map(|stream| stream.passed).sum();
+    // What the quiet ones leave goes to the floods; a part of one burst may lie in reserve.
+    assert!(passed <= rate * 4 + burst, "{passed}");
+    assert!(passed + burst * 3 / 4 >= rate * 3 + streams[0].sent / 4, "{passed}");
+    (streams[0].sent - streams[0].passed, streams[1..].iter().map(|stream| stream.passed).collect())
+}
+
+const SHIPPED: [(u64, u64); 3] = [(600, 300), (1_000, 1_000), (2_500, 2_500)];
+
+#[test]
+fn a_hundred_quiet_sources_lose_nothing_beside_one_flooder() {
+    for (rate, burst) in SHIPPED {
+        assert_eq!(beside([Stream::new(1, 1_000, 1, 1_000_000, HZ)], rate, burst).0, 0, "{rate}");
+    }
+}
+
+#[test]
+fn nor_beside_sixty_four_flooders() {
+    for (rate, burst) in SHIPPED {
+        assert_eq!(beside([Stream::new(1, 1_000, 64, 1_000_000, HZ)], rate, burst).0, 0, "{rate}");
+    }
+}
+
+#[test]
+fn nor_beside_one_flooder_of_another_interface() {
+    for (rate, burst) in SHIPPED {
+        assert_eq!(beside([Stream::new(2, 1_000, 1, 1_000_000, HZ)], rate, burst).0, 0, "{rate}");
+    }
+}
+
+#[test]
+fn nor_beside_65_536_spoofed_sources_of_another_interface() {
+    for (rate, burst) in SHIPPED {
+        assert_eq!(beside([Stream::new(2, 1_000, 65_536, 1_000_000, HZ)], rate, burst).0, 0, "{rate}");
+    }
+}
+
+#[test]
+fn nor_beside_a_flooder_of_their_own_and_spoofed_sources_of_another_interface() {
+    let floods = [Stream::new(1, 1_000, 1, 1_000_000, HZ), Stream::new(2, 2_000, 65_536, 1_000_000, HZ)];
+    let (lost, got) = beside(floods, 600, 300);
+    assert_eq!(lost, 0);
+    // Half of the rate is the other interface's; of their own half, the flooder has what they leave.
+    assert!(got[0] > 200 && got[1] < 1_300, "{got:?}");
+}
+
+#[test]
+fn a_lone_source_is_refused_by_its_reason_and_others_by_their_share() {
+    let punt = Punt::new(100, 128);
+    let lone = |now| punt.judge(now, 1, Source::ip4([10, 0, 0, 1]));
+    assert_eq!((0..128).filter(|_| punt.offer(0, 1, 0x0a00_0001)).count(), 128);
+    assert_eq!(lone(1), Ok(()), "the policer says no");
+    assert!(!punt.offer(1, 1, 0x0a00_0001));
+    assert_eq!(lone(HZ / 40), Err(Refused::Reason), "two tokens are kept for newcomers");
+    assert!(punt.offer(HZ / 40, 1, 0x0a00_0002) || punt.offer(HZ / 10, 1, 0x0a00_0002));
+    assert_eq!(lone(HZ / 10), Err(Refused::Source));
+}
+
+#[test]
+fn equal_flooders_get_equal_parts() {
+    let punt = Punt::new(1_000, 400);
+    let mut streams: Vec<Stream> = (0..8).map(|n| Stream::new(1, 100 + n, 1, 1_000 << n, 0)).collect(); // 1,000 to 128,000 pps
+    run(&punt, &mut streams, 8);
+    for stream in &streams {
+        // The burst is for whoever comes first.
+        assert!(stream.passed.abs_diff(1_000) <= 200, "{} pps: {}", stream.pps, stream.passed);
+    }
+}
+
+#[test]
+fn equal_interfaces_get_equal_parts_however_many_sources_they_have() {
+    let punt = Punt::new(1_000, 400);
+    let mut streams = [
+        Stream::new(1, 1, 1, 300_000, 0),
+        Stream::new(2, 1, 10, 300_000, 0),
+        Stream::new(3, 1, 1_000, 300_000, 0),
+        Stream::new(4, 1, 65_536, 300_000, 0),
+    ];
+    run(&punt, &mut streams, 8);
+    for stream in &streams {
+        assert!(stream.passed.abs_diff(2_000) <= 250, "{} sources: {}", stream.sources, stream.passed);
+    }
+}
+
+#[test]
+fn ceilings_hold_even_when_there_is_plenty() {
+    let punt = Punt::new(100_000, 100_000);
+    punt.of.set_source_rate(Rate::PerSecond(100), HZ);
+    punt.of.set_interface_rate(Rate::PerSecond(150), HZ);
+    let mut streams =
+        [Stream::new(1, 1, 1, 1_000, 0), Stream::new(1, 2, 1, 1_000, 0), Stream::new(2, 1, 1, 1_000, 0)];
+    run(&punt, &mut streams, 10);
+    let [one, two, three] = streams.map(|stream| stream.passed);
+    assert!((three).abs_diff(1_040) <= 2, "100 a second and 40 at once: {three}");
+    assert!((one + two).abs_diff(1_560) <= 2, "150 a second and 60 at once: {one} + {two}");
+    punt.of.set_source_rate(Rate::Unlimited, HZ);
+    punt.of.set_interface_rate(Rate::Unlimited, HZ);
+    assert!((0..1_000).all(|_| punt.offer(11 * HZ, 1, 1)));
+}
+
+#[test]
+fn another_secret_makes_newcomers_of_all_and_harms_nobody() {
+    let punt = Punt::new(RATE, BURST);
+    let mut streams = [Stream::quiet(1), Stream::new(1, 1_000, 1, 1_000_000, HZ / 2 * 3)];
+    for second in 1..=4 {
+        run(&punt, &mut streams, second);
+        punt.share.rotate([second * 0x1e37_79b9_7f4a_7c15, second * 0x1545_f491_4f6c_dd1d]);
+    }
+    assert_eq!(streams[0].passed, streams[0].sent);
+}
+
+#[test]
+fn a_source_is_an_address_a_prefix_or_a_mac() {
+    assert_eq!(Source::ip4([192, 0, 2, 1]).to_string(), "192.0.2.1");
+    let six = "2001:db8:1:2:3:4:5:6".parse::<Ipv6Addr>().unwrap();
+    assert_eq!(Source::ip6(six.octets()).to_string(), "2001:db8:1:2::/64");
+    assert_eq!(Source::mac([2, 0, 0, 0, 0, 1]).to_string(), "02:00:00:00:00:01");
+}
+
+#[test]
+fn two_workers_share_a_reason_as_one_would() {
+    use std::sync::atomic::AtomicU64;
+
+    let punt = Punt::new(1_000, 400);
+    let Punt { share, of, policer, .. } = &punt;
+    let clock = AtomicU64::new(0);
+    let end = 8 * HZ;
+    // Bursts of 8 by both, 200 kpps together; in every 80th burst one packet is of a quiet source.
+    let worker = |seed: u32| {
+        let (mut gates, mut sent, mut lost, mut passed) = (Gates::default(), 0_u64, 0_u64, 0_u64);
+        for burst in 0_u32.. {
+            let now = clock.fetch_add(HZ / 25_000, Ordering::Relaxed);
+            if now >= end {
+                break;
+            }
+            for packet in 0..8 {
+                let quiet = burst % 80 == seed && packet == 3;
+                let source = if quiet { 1 + burst / 80 % 100 } else { 1_000 + (burst * 8 + packet) % 7 };
+                if !quiet && now < HZ {
+                    continue;
+                }
+                let take = share.take(&mut gates, now, of, policer, 1, Source::ip4(source.to_be_bytes()));
+                let passes = take.is_ok() && policer.take(now, 60) == Verdict::Pass;
+                passed += u64::from(passes);
+                sent += u64::from(quiet);
+                lost += u64::from(quiet && !passes);
+            }
+        }
+        (sent, lost, passed)
+    };
+    let sum = std::thread::scope(|scope| {
+        let workers = [scope.spawn(|| worker(0)), scope.spawn(|| worker(40))];
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2))
+    });
+    let (sent, lost, passed) = sum;
+    // A worker that is held up in the middle of a burst comes with an old clock; so "nothing" is 1 % here.
+    assert!(lost * 100 <= sent, "{lost} of {sent} lost");
+    assert!((7_000..=8_400).contains(&passed), "{passed}");
+}

@@ -451,13 +451,12 @@ pub struct Outbox {
     touched: Vec<(Arc<Lane>, usize)>,
 }
 
-/// What is known of a packet that is offered to sinks.
-#[derive(Clone, Copy)]
+/// What is known of a packet that is offered to sinks. By reference only: copied right after it is written, its small fields would be waited
+/// for.
 struct Accepted {
     /// The id of its reason.
     reason: u32,
     class: u8,
-    tag: Tag,
     len: u32,
     /// It goes on.
     copied: bool,
@@ -520,9 +519,9 @@ impl Outbox {
         copied: bool,
         now: u64,
     ) -> Fate {
-        let tag = packet.tag();
+        let interface = packet.tag().interface;
         let facts = if entry.looks { Facts { reason, ..packet.facts() } } else { Facts::default() };
-        let passive = entry.passive.of(tag.interface);
+        let passive = entry.passive.of(interface);
         let wanted = |delivery: &Delivery| delivery.candidate(&facts).is_some();
         let (mut policer, mut passively) = (&entry.policer, None);
         match passive.map(|passive| (passive, &passive.to)) {
@@ -549,7 +548,7 @@ impl Outbox {
                 return Fate::SampledOut;
             }
         }
-        let class = match self.limits(entry, policer, source, tag.interface, packet.len(), now) {
+        let class = match self.limits(entry, policer, source, interface, packet.len(), now) {
             Ok(class) => class,
             Err(fate) => {
                 if let Some((passive, _)) = passively {
@@ -559,17 +558,17 @@ impl Outbox {
                 return fate;
             }
         };
-        let accepted = Accepted { reason: entry.id, class: class as u8, tag, len: packet.len(), copied };
+        let accepted = Accepted { reason: entry.id, class: class as u8, len: packet.len(), copied };
         for delivery in &entry.deliveries {
             if let Some(candidate) = delivery.candidate(&facts) {
-                self.deliver(delivery, candidate, accepted, packet, now);
+                self.deliver(delivery, candidate, &accepted, packet, now);
             }
         }
         if let Some((_, delivery)) = passively
             && !entry.deliveries.iter().any(|other| other.sink.slot == delivery.sink.slot && wanted(other))
             && let Some(candidate) = delivery.candidates.first()
         {
-            self.deliver(delivery, candidate, accepted, packet, now);
+            self.deliver(delivery, candidate, &accepted, packet, now);
         }
         Fate::Accepted
     }
@@ -605,16 +604,17 @@ impl Outbox {
         &mut self,
         delivery: &Delivery,
         candidate: &Candidate,
-        mut accepted: Accepted,
+        accepted: &Accepted,
         packet: &impl Punted,
         now: u64,
     ) {
         let books = candidate.registration.of(self.worker);
         books.packets.add(1);
+        let mut class = accepted.class;
         let of =
             |class: u8| delivery.lanes.get(class as usize).and_then(|lanes| lanes.get(self.worker as usize));
         // There is a lane for each class a packet can have; if not, any is better than none.
-        let Some(mut lane) = of(accepted.class).or_else(|| delivery.any_lane(self.worker)) else { return };
+        let Some(mut lane) = of(class).or_else(|| delivery.any_lane(self.worker)) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(1);
             return lane.lose(lane.offers.errors.of(errno));
@@ -627,7 +627,7 @@ impl Outbox {
                 Verdict::Pass => {}
                 Verdict::Demote(lower) => {
                     if let Some(lower_lane) = of(lower as u8) {
-                        accepted.class = lower as u8;
+                        class = lower as u8;
                         lane = lower_lane;
                     }
                 }
@@ -643,7 +643,7 @@ impl Outbox {
             lane.lose(&lane.offers.ring_full);
             false
         } else {
-            let (tag, flags) = (accepted.tag, if accepted.copied { record::COPY } else { 0 });
+            let (tag, flags) = (packet.tag(), if accepted.copied { record::COPY } else { 0 });
             let truncated = if captured < accepted.len { record::TRUNCATED } else { 0 };
             let header = Header {
                 flags: tag.flags | flags | truncated,
@@ -655,7 +655,7 @@ impl Outbox {
                 worker: self.worker,
                 l3: tag.l3,
                 l4: tag.l4,
-                class: accepted.class,
+                class,
                 registration: candidate.registration.id,
                 epoch: self.epoch,
                 ..Header::default()

@@ -70,6 +70,13 @@ int dp_lcore_socket(uint32_t lcore)
 	return (int)rte_lcore_to_socket_id(lcore);
 }
 
+int dp_lcore_runs_on(uint32_t lcore, uint32_t cpu)
+{
+	rte_cpuset_t cpus = rte_lcore_cpuset(lcore);
+
+	return cpu < CPU_SETSIZE && CPU_ISSET(cpu, &cpus);
+}
+
 int dp_launch(int (*f)(void *), void *argument, uint32_t lcore)
 {
 	return rte_eal_remote_launch(f, argument, lcore);

@@ -63,6 +63,8 @@ uint32_t dp_lcore_id(void);
 uint32_t dp_main_lcore(void);
 uint32_t dp_next_worker(uint32_t lcore); /* UINT32_MAX: the first one; returns UINT32_MAX after the last */
 int dp_lcore_socket(uint32_t lcore);
+/* Whether the lcore may run on this CPU. */
+int dp_lcore_runs_on(uint32_t lcore, uint32_t cpu);
 int dp_launch(int (*f)(void *), void *argument, uint32_t lcore);
 int dp_wait(uint32_t lcore);
 uint64_t dp_tsc_hz(void);

@@ -55,6 +55,16 @@ impl CpuSet {
         cpu < libc::CPU_SETSIZE as usize && unsafe { libc::CPU_ISSET(cpu, &self.0) }
     }
 
+    /// Those of its CPUs for which `keep` says so; if there are none, all of these.
+    pub fn only(&self, keep: impl Fn(usize) -> bool) -> CpuSet {
+        let mut only = *self;
+        for cpu in self.cpus().filter(|&cpu| !keep(cpu)) {
+            // SAFETY: a CPU of a set is below CPU_SETSIZE; CPU_CLR writes into the set only.
+            unsafe { libc::CPU_CLR(cpu, &mut only.0) };
+        }
+        if only.cpus().next().is_some() { only } else { *self }
+    }
+
     /// Its CPUs, lowest first.
     pub fn cpus(&self) -> impl Iterator<Item = usize> {
         (0..libc::CPU_SETSIZE as usize).filter(|&cpu| self.contains(cpu))
@@ -62,12 +72,7 @@ impl CpuSet {
 
     /// Those that are not in `other`; if there are none, all of these.
     pub fn apart_from(&self, other: &CpuSet) -> CpuSet {
-        let mut apart = *self;
-        for cpu in other.cpus() {
-            // SAFETY: a CPU of a set is below CPU_SETSIZE; CPU_CLR writes into the set only.
-            unsafe { libc::CPU_CLR(cpu, &mut apart.0) };
-        }
-        if apart.cpus().next().is_some() { apart } else { *self }
+        self.only(|cpu| !other.contains(cpu))
     }
 }
 

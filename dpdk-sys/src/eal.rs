@@ -74,6 +74,13 @@ impl Eal {
         self.affinity
     }
 
+    /// The CPUs of [`affinity`](Eal::affinity) on which none of these lcores runs; if there are none, all of them.
+    pub fn cpus_beside(&self, lcores: &[u32]) -> CpuSet {
+        // SAFETY: plain calls into a running EAL, with numbers that the shim checks.
+        let runs = |lcore: u32, cpu: usize| unsafe { ffi::dp_lcore_runs_on(lcore, cpu as u32) } != 0;
+        self.affinity.only(|cpu| !lcores.iter().any(|&lcore| runs(lcore, cpu)))
+    }
+
     /// The lcore that the thread which made this is.
     pub fn main_lcore(&self) -> u32 {
         self.main_lcore

@@ -114,7 +114,8 @@ impl Engine {
         let workshop = Workshop::new(
             sinks::Setup {
                 dirty: dirty.clone(),
-                affinity: eal.affinity(),
+                // A sink's thread beside a worker would take the worker's time.
+                affinity: eal.cpus_beside(&lcores),
                 tables: tables.clone(),
                 domain: domain.clone(),
                 directory: config.punt.directory.clone().into(),

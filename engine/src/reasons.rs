@@ -7,7 +7,6 @@ use punt::policer::Limit;
 use punt::reason::{Action, Class, Reason};
 
 use crate::graph::Plan;
-use crate::node::To;
 use crate::nodes::{arp, ip4, ip6, l2, local};
 
 /// What one sees of drops that one asks for.
@@ -55,14 +54,6 @@ pub fn drop_name(node: &str, text: &str) -> String {
         .map(str::to_ascii_lowercase)
         .collect();
     format!("drop.{node}.{}", words.join("-"))
-}
-
-/// The nodes that can let packets of a reason go on.
-pub fn goes_on(plan: &Plan, reason: &Reason) -> bool {
-    plan.nodes.iter().flat_map(|(_, edges)| *edges).any(|edge| match edge.to {
-        To::PuntElse(it, _) => std::ptr::eq(it, reason),
-        _ => false,
-    })
 }
 
 fn cells_of(reason: &Reason) -> Vec<punt::desk::Cell> {

@@ -34,7 +34,6 @@ pub use entries::cells_of;
 pub use passives::Towards;
 pub use reasons::Static;
 pub use registrations::{Wanted, limit_of};
-pub use show::ReasonFacts;
 pub use sinks::{Means, Open};
 
 use passives::PassiveEntry;

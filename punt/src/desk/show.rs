@@ -20,14 +20,6 @@ use crate::value::Rate;
 /// Sources that are shown.
 const MOST_SOURCES: usize = 1000;
 
-/// What an engine wants to know of a reason beside what lists show.
-pub struct ReasonFacts {
-    /// Its id.
-    pub id: u32,
-    /// Its name.
-    pub name: String,
-}
-
 impl Desk {
     /// All reasons, by id, with what was punted for them.
     pub fn reason_rows(&self) -> Vec<ReasonRow> {

@@ -122,8 +122,8 @@ impl Port {
 
     pub(crate) fn new(id: u16, held: Held) -> Result<Port> {
         let mut name: [c_char; 64] = [0; 64];
+        // SAFETY: DPDK writes a string of at most 64 bytes there.
         check("rte_eth_dev_get_name_by_port", format_args!("port {id}"), || unsafe {
-            // SAFETY: DPDK writes a string of at most 64 bytes there.
             ffi::dp_port_name(id, name.as_mut_ptr())
         })?;
         Ok(Port { id, name: string(&name), held })

@@ -169,10 +169,10 @@ impl Counters {
         self.add(self.layout.interface(index, what), n.wrapping_neg());
     }
 
-    /// Counts a packet that left the graph for a reason, by what became of it.
+    /// Counts packets that left the graph for a reason, by what became of them.
     #[inline(always)]
-    pub fn add_fate(&self, fate: Fate) {
-        self.add(FIRST_FATE + fate as usize, 1);
+    pub fn add_fates(&self, fate: Fate, packets: u64) {
+        self.add(FIRST_FATE + fate as usize, packets);
     }
 
     /// A counter as it is now.

@@ -7,14 +7,13 @@
 use std::cell::Cell;
 
 use dpdk_sys::Tag;
-use punt::dispatch::{Entry, Fate, Outbox, PassiveTo, Punted};
+use punt::dispatch::{Entry, Fate, Fates, Outbox, PassiveTo, Punted};
 
 use crate::counters::Counters;
 use crate::node::{Context, Stage, To};
 use crate::nodes::redirect::leads_somewhere;
 use crate::packet::Packet;
 pub use crate::plan::{Miswired, Plan, Stages};
-use crate::punted::Leaving;
 
 /// Times every so many loops: two clock reads for each node would cost 4 cycles a packet.
 const TIMED_LOOP: u64 = 256;
@@ -26,6 +25,8 @@ pub struct Graph {
     pending: u64,
     /// The edge of each packet of the frame at hand.
     next: Box<[u8]>,
+    /// What leaves the graph for a reason: offered in runs of one reason.
+    leaving: Vec<Packet>,
     /// What leaves the graph without being sent: freed in bulk.
     freed: Vec<dpdk_sys::Packet>,
     /// By which packets get to those who asked for them.
@@ -149,6 +150,7 @@ impl Graph {
             stages,
             pending: 0,
             next: vec![0; burst].into(),
+            leaving: Vec::with_capacity(burst),
             freed: Vec::with_capacity(burst),
             outbox,
             burst,
@@ -181,6 +183,9 @@ impl Graph {
             } else {
                 self.run_stage(at, context);
             }
+        }
+        if !self.leaving.is_empty() {
+            self.offer_leaving(context);
         }
         if !self.freed.is_empty() {
             dpdk_sys::free_bulk(&mut self.freed);
@@ -282,9 +287,9 @@ impl Graph {
                 self.stages[to as usize].frame.push(packet);
                 self.pending |= 1 << to;
             }
-            Target::Punt(reason) => self.punt(reason, context, packet),
+            Target::Punt(reason) => self.punt(reason, packet),
             Target::PuntElse(reason, to, trapped) => self.punt_else(reason, to, trapped, context, packet),
-            Target::Chosen => self.punt(packet.meta.reason, context, packet),
+            Target::Chosen => self.punt(packet.meta.reason, packet),
             Target::Drop(reason) => {
                 self.show_drop(reason, context, &packet);
                 self.freed.push(packet.mbuf);
@@ -294,34 +299,32 @@ impl Graph {
     }
 
     /// Takes a packet out of the graph for a reason.
-    #[inline(never)]
-    fn punt(&mut self, reason: u32, context: &Context, packet: Packet) {
-        let leaving = Leaving { packet: &packet, received: context.now };
-        let (_, entry) = context.tables.punt.reasons.resolve(reason, &leaving, context.guard);
-        self.take(reason, entry, context, packet);
+    #[inline(always)]
+    fn punt(&mut self, reason: u32, mut packet: Packet) {
+        packet.meta.reason = reason;
+        self.leaving.push(packet);
     }
 
     /// Takes a packet out of the graph, or sends it on: as a copy was made of it, or to where the passive punt redirects it.
     #[inline(never)]
     fn punt_else(&mut self, reason: u32, to: u8, trapped: usize, context: &Context, mut packet: Packet) {
-        let leaving = Leaving { packet: &packet, received: context.now };
-        let (index, entry) = context.tables.punt.reasons.resolve(reason, &leaving, context.guard);
+        let (index, entry) = context.tables.punt.reasons.resolve(reason, &packet, context.guard);
         match entry {
             Some(entry) if entry.copy => {
-                self.outbox.offer(entry, reason, &leaving, true, context.now);
+                self.outbox.offer(entry, reason, &packet, true, context.now);
                 self.follow(Target::Stage(to), context, packet);
             }
             Some(entry)
                 if index == reason
                     && !entry.drop
-                    && !entry.wants(reason, &leaving)
+                    && !entry.wants(reason, &packet)
                     && self.redirects(entry, context, &mut packet) =>
             {
                 self.follow(Target::Stage(to), context, packet);
             }
-            entry => {
+            _ => {
                 context.counters.add(trapped, 1);
-                self.take(reason, entry, context, packet);
+                self.punt(reason, packet);
             }
         }
     }
@@ -340,19 +343,43 @@ impl Graph {
         passes
     }
 
-    /// Offers a packet to those who asked for it, and frees it.
-    #[inline(always)]
-    fn take(&mut self, reason: u32, entry: Option<&Entry>, context: &Context, mut packet: Packet) {
-        let leaving = Leaving { packet: &packet, received: context.now };
-        let fate = match entry {
-            Some(entry) => self.outbox.offer(entry, reason, &leaving, false, context.now),
-            None => Fate::NoSink,
+    /// Offers what left the graph to those who asked for it, and frees it.
+    #[inline(never)]
+    fn offer_leaving(&mut self, context: &Context) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for packets in leaving.chunk_by_mut(|one, next| one.meta.reason == next.meta.reason) {
+            let (reason, reasons) = (packets[0].meta.reason, &context.tables.punt.reasons);
+            match reasons.get(reason, context.guard) {
+                Some(entry) if entry.scopes.is_empty() => {
+                    self.offer_run(reason, Some(entry), packets, context)
+                }
+                _ => {
+                    for packet in packets.chunks_mut(1) {
+                        let (_, entry) = reasons.resolve(reason, &packet[0], context.guard);
+                        self.offer_run(reason, entry, packet, context);
+                    }
+                }
+            }
+        }
+        self.freed.extend(leaving.drain(..).map(|packet| packet.mbuf));
+        self.leaving = leaving;
+    }
+
+    /// Offers packets whose entry is the same.
+    fn offer_run(&mut self, reason: u32, entry: Option<&Entry>, packets: &mut [Packet], context: &Context) {
+        let nobody = || {
+            let mut fates = Fates::default();
+            fates.add(Fate::NoSink, packets.len());
+            fates
         };
-        context.counters.add_fate(fate);
-        let punt::dispatch::Tag { interface, l3, l4, flags, received } = leaving.tag();
-        let reason = entry.map_or(reason, |entry| entry.id);
-        packet.mbuf.set_tag(Tag { reason, interface, l3, l4, flags, received, ..Tag::default() });
-        self.freed.push(packet.mbuf);
+        let offer = |entry| self.outbox.offer_all(entry, reason, packets, false, context.now);
+        let fates = entry.map_or_else(nobody, offer);
+        fates.iter().for_each(|(fate, packets)| context.counters.add_fates(fate, packets));
+        let (reason, received) = (entry.map_or(reason, |entry| entry.id), context.now);
+        for packet in packets {
+            let punt::dispatch::Tag { interface, l3, l4, flags } = packet.tag();
+            packet.mbuf.set_tag(Tag { reason, interface, l3, l4, flags, received, ..Tag::default() });
+        }
     }
 
     /// Shows a packet that is dropped to those who asked for such drops. It stays dropped.
@@ -367,9 +394,8 @@ impl Graph {
 
     #[inline(never)]
     fn show_wanted_drop(&mut self, reason: u32, context: &Context, packet: &Packet) {
-        let leaving = Leaving { packet, received: context.now };
-        if let (_, Some(entry)) = context.tables.punt.reasons.resolve(reason, &leaving, context.guard) {
-            self.outbox.offer(entry, reason, &leaving, false, context.now);
+        if let (_, Some(entry)) = context.tables.punt.reasons.resolve(reason, packet, context.guard) {
+            self.outbox.offer(entry, reason, packet, false, context.now);
         }
     }
 
@@ -391,6 +417,7 @@ impl Drop for Graph {
         for slot in &mut self.stages {
             slot.frame.drain(..).for_each(|packet| packet.mbuf.free());
         }
+        self.freed.extend(self.leaving.drain(..).map(|packet| packet.mbuf));
         dpdk_sys::free_bulk(&mut self.freed);
     }
 }

@@ -10,58 +10,47 @@ use punt::record;
 use crate::packet::{Flags, NO_OFFSET, Packet};
 use crate::wire::{ETHERTYPE_ARP, ETHERTYPE_IP4, ETHERTYPE_IP6, be16, protocol};
 
-/// A packet, and when it was received.
-pub struct Leaving<'a> {
-    /// The packet.
-    pub packet: &'a Packet,
-    /// The TSC when its burst was received.
-    pub received: u64,
-}
-
-impl Leaving<'_> {
-    /// Whether it is a fragment: as local delivery found out, or as its header says where it did not get there.
-    #[inline(always)]
-    fn is_fragment(&self) -> bool {
-        const IP6_FRAGMENT: u8 = 44;
-        if self.packet.meta.flags.any(Flags::FRAGMENT) {
-            return true;
-        }
-        match self.packet.l3::<8>() {
-            Some(header) if header[0] >> 4 == 4 => be16(header, 6) & 0x3fff != 0,
-            Some(header) if header[0] >> 4 == 6 => header[6] == IP6_FRAGMENT,
-            _ => false,
-        }
+/// Whether it is a fragment: as local delivery found out, or as its header says where it did not get there.
+#[inline(always)]
+fn is_fragment(packet: &Packet) -> bool {
+    const IP6_FRAGMENT: u8 = 44;
+    if packet.meta.flags.any(Flags::FRAGMENT) {
+        return true;
+    }
+    match packet.l3::<8>() {
+        Some(header) if header[0] >> 4 == 4 => be16(header, 6) & 0x3fff != 0,
+        Some(header) if header[0] >> 4 == 6 => header[6] == IP6_FRAGMENT,
+        _ => false,
     }
 }
 
-impl Punted for Leaving<'_> {
+impl Punted for Packet {
     #[inline(always)]
     fn len(&self) -> u32 {
-        self.packet.mbuf.len()
+        self.mbuf.len()
     }
 
     #[inline(always)]
     fn segments(&self) -> impl Iterator<Item = &[u8]> {
-        self.packet.mbuf.segments()
+        self.mbuf.segments()
     }
 
     #[inline(always)]
     fn tag(&self) -> Tag {
-        let meta = &self.packet.meta;
+        let meta = &self.meta;
         let flag = |of: Flags, flag: u16| if meta.flags.any(of) { flag } else { 0 };
         Tag {
             interface: meta.interface,
             l3: meta.l3,
             l4: meta.l4,
-            flags: if self.is_fragment() { record::FRAGMENT } else { 0 }
+            flags: if is_fragment(self) { record::FRAGMENT } else { 0 }
                 | flag(Flags::REWRITTEN, record::REWRITTEN),
-            received: self.received,
         }
     }
 
     #[inline]
     fn source(&self) -> Source {
-        let (bytes, l3) = (self.packet.bytes(), self.packet.meta.l3 as usize);
+        let (bytes, l3) = (self.bytes(), self.meta.l3 as usize);
         let header = bytes.get(l3..).unwrap_or_default();
         match header.first().map(|first| first >> 4) {
             Some(4) if let Some(address) = header.get(12..16).and_then(<[u8]>::first_chunk) => {
@@ -75,7 +64,7 @@ impl Punted for Leaving<'_> {
     }
 
     fn facts(&self) -> Facts {
-        let (bytes, meta) = (self.packet.bytes(), &self.packet.meta);
+        let (bytes, meta) = (self.bytes(), &self.meta);
         let mut facts = Facts { interface: meta.interface, ..Facts::default() };
         facts.destination = bytes.first_chunk().copied().unwrap_or_default();
         let Some(l3) = link_layer(bytes, &mut facts) else { return facts };
@@ -144,10 +133,6 @@ mod tests {
     use super::*;
     use crate::testing::*;
 
-    fn facts(packet: &Packet) -> Facts {
-        Leaving { packet, received: 0 }.facts()
-    }
-
     #[test]
     fn a_datagram_shows_its_source_and_ports() {
         let mut packet = at_l3(&udp4(LAN4, 3784), ETHERTYPE_IP4);
@@ -161,7 +146,7 @@ mod tests {
             destination: LAN_MAC,
             ..Facts::default()
         };
-        assert_eq!(facts(&packet), expected);
+        assert_eq!(packet.facts(), expected);
         packet.mbuf.free();
     }
 
@@ -176,7 +161,7 @@ mod tests {
             ("8100", None, None),
         ] {
             let packet = received(&hex(&format!("0180c200000e 020000000077 {rest}")));
-            let facts = facts(&packet);
+            let facts = packet.facts();
             assert_eq!((facts.ethertype, facts.llc), (ethertype, llc), "{rest}");
             assert_eq!(facts.destination, [1, 0x80, 0xc2, 0, 0, 0x0e]);
             packet.mbuf.free();

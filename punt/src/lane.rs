@@ -3,6 +3,8 @@
 //! The worker is the ring's producer and the sink's thread its consumer. Each counts what it does itself, with a load and a store; anybody may
 //! read. Every record that is offered is refused, lost to a full ring or an error, delivered, or still on its way.
 
+use crossbeam_utils::CachePadded;
+
 use crate::class::Class;
 use crate::record::Header;
 use crate::ring::Ring;
@@ -20,14 +22,9 @@ pub struct Lane {
     /// The records on their way.
     pub ring: Ring,
     /// What the worker counts.
-    pub offers: Offers,
-    /// What the sink's thread counts.
-    pub outcome: Outcome,
-    /// Whether the worker has it among those that it will publish.
-    touched: AtomicBool,
-    /// Whether the ring was full when the worker last wrote, and nothing was published since: for so long the worker does not look where
-    /// the thread is, for every look takes a cache line from it.
-    full: AtomicBool,
+    pub offers: CachePadded<Offers>,
+    /// What the sink's thread counts, in cache lines of its own.
+    pub outcome: CachePadded<Outcome>,
 }
 
 /// What became of records before they were in the ring. `offered` = refused + ring full + errors + written.
@@ -43,6 +40,11 @@ pub struct Offers {
     pub ring_full: Count,
     /// That came while the sink was suspended, by the errno that suspended it.
     pub errors: Errors,
+    /// Whether the worker has the lane among those that it will publish.
+    touched: AtomicBool,
+    /// Whether the ring was full when the worker last wrote, and nothing was published since: for so long the worker does not look where
+    /// the thread is, for every look takes a cache line from it.
+    full: AtomicBool,
 }
 
 /// What became of records that were in the ring.
@@ -65,46 +67,57 @@ impl Lane {
             worker,
             class,
             ring: Ring::new(bytes),
-            offers: Offers::default(),
-            outcome: Outcome::default(),
-            touched: AtomicBool::new(false),
-            full: AtomicBool::new(false),
+            offers: CachePadded::default(),
+            outcome: CachePadded::default(),
         }
     }
 
     /// For the worker: writes a record with the next number. Returns whether there was room; it is counted either way.
     #[inline(always)]
-    pub fn write<'a>(&self, mut header: Header, segments: impl IntoIterator<Item = &'a [u8]>) -> bool {
-        header.sequence = self.offers.offered.get();
-        header.lost = header.sequence - self.ring.written();
-        self.offers.offered.add(1);
-        let fits = self.ring.write(&header, segments);
+    pub fn write<'a>(&self, header: Header, segments: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        let fits = self.try_write(header, segments);
         if !fits {
-            self.offers.ring_full.add(1);
-            self.full.store(true, Ordering::Relaxed);
+            self.lose(1, &self.offers.ring_full);
         }
         fits
     }
 
-    /// For the worker: counts a packet that was offered and goes no further, because of `why`, one of [`Offers`]' counts.
+    /// For the worker: the same, but a record for which there was no room is not counted.
+    #[inline(always)]
+    pub(crate) fn try_write<'a>(
+        &self,
+        mut header: Header,
+        segments: impl IntoIterator<Item = &'a [u8]>,
+    ) -> bool {
+        header.sequence = self.offers.offered.get();
+        header.lost = header.sequence - self.ring.written();
+        let fits = self.ring.write(&header, segments);
+        match fits {
+            true => self.offers.offered.add(1),
+            false => self.offers.full.store(true, Ordering::Relaxed),
+        }
+        fits
+    }
+
+    /// For the worker: counts packets that were offered and go no further, because of `why`, one of [`Offers`]' counts.
     #[inline]
-    pub fn lose(&self, why: &Count) {
-        self.offers.offered.add(1);
-        why.add(1);
+    pub fn lose(&self, packets: u64, why: &Count) {
+        self.offers.offered.add(packets);
+        why.add(packets);
     }
 
     /// For the worker: whether the ring was full, in this burst.
     #[inline(always)]
     pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+        self.offers.full.load(Ordering::Relaxed)
     }
 
     /// For the worker: it will be published. Returns whether that is new.
     #[inline(always)]
     pub(crate) fn touch(&self) -> bool {
-        let new = !self.touched.load(Ordering::Relaxed);
+        let new = !self.offers.touched.load(Ordering::Relaxed);
         if new {
-            self.touched.store(true, Ordering::Relaxed);
+            self.offers.touched.store(true, Ordering::Relaxed);
         }
         new
     }
@@ -112,8 +125,8 @@ impl Lane {
     /// For the worker: it is published.
     #[inline(always)]
     pub(crate) fn untouch(&self) {
-        self.touched.store(false, Ordering::Relaxed);
-        self.full.store(false, Ordering::Relaxed);
+        self.offers.touched.store(false, Ordering::Relaxed);
+        self.offers.full.store(false, Ordering::Relaxed);
     }
 
     /// Records that the sink's thread has not finished with.

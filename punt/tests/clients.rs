@@ -81,7 +81,7 @@ fn try_client(program: &mut Command, directory: &Path) {
     let mut expected = Vec::new();
     for (number, len) in [60, 142, 242, 256, 270, 512, 1514].into_iter().enumerate() {
         if number == 3 {
-            (0..5).for_each(|_| lane.lose(&lane.offers.refused_sink));
+            (0..5).for_each(|_| lane.lose(1, &lane.offers.refused_sink));
         }
         let sequence = lane.offers.offered.get();
         assert!(rig.punt(
@@ -168,7 +168,7 @@ fn the_library_receives_counts_losses_and_injects() {
     client.set_timeout(Some(PATIENCE)).expect("a timeout");
     for number in 0..200 {
         if number == 100 {
-            (0..7).for_each(|_| lane.lose(&lane.offers.refused_registration));
+            (0..7).for_each(|_| lane.lose(1, &lane.offers.refused_registration));
         }
         assert!(rig.punt(&lane, Header::default(), &frame(60 + number * 45, number)));
     }

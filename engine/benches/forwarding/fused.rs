@@ -278,7 +278,7 @@ impl Verdicts {
             received: context.now,
             ..Tag::default()
         });
-        context.counters.add_fate(Fate::NoSink);
+        context.counters.add_fates(Fate::NoSink, 1);
         self.freed.push(mbuf);
     }
 

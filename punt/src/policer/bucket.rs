@@ -96,6 +96,13 @@ impl Bucket {
         }
     }
 
+    /// Whether it lets everything pass.
+    #[inline]
+    pub(crate) fn is_unlimited(&self) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        self.terms[(state & 1) as usize].depth.load(Ordering::Relaxed) == u64::MAX
+    }
+
     /// Takes what a packet of so many bytes costs, or nothing and says no.
     #[inline]
     pub(crate) fn take(&self, now: u64, bytes: u32) -> bool {

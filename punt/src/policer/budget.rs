@@ -94,6 +94,9 @@ impl Shape {
 
     /// What the budget has to keep for the classes above this one.
     fn kept_above(&self, class: Class) -> u64 {
+        if self.total.is_unlimited() && self.classes[class as usize].1.is_unlimited() {
+            return NO_LIMIT;
+        }
         let above = &self.classes[class as usize + 1..];
         above.iter().map(|(minimum, _)| burst(*minimum)).sum()
     }
@@ -118,6 +121,9 @@ impl Shape {
     }
 }
 
+/// Instead of packets that are kept for others, where neither cap nor budget limits a class.
+const NO_LIMIT: u64 = u64::MAX;
+
 fn over(value: u64, limit: Rate) -> bool {
     matches!(limit, Rate::PerSecond(limit) if value > limit)
 }
@@ -133,7 +139,7 @@ pub struct Budget {
 /// What one class has of it.
 struct Part {
     meter: Meter,
-    /// Packets that the budget has to hold before this class may go above its minimum.
+    /// Packets that the budget has to hold before this class may go above its minimum; [`NO_LIMIT`] if nothing limits it.
     kept: AtomicU64,
 }
 
@@ -151,12 +157,21 @@ impl Budget {
         }
     }
 
+    /// Whether nothing limits that class, so that it need not be asked for.
+    #[inline]
+    pub fn is_unlimited(&self, class: Class) -> bool {
+        self.classes[class as usize].kept.load(Ordering::Relaxed) == NO_LIMIT
+    }
+
     /// Whether a packet of that class may pass; its part of the budget is taken.
     #[inline]
     pub fn take(&self, class: Class, now: u64) -> bool {
         let part = &self.classes[class as usize];
-        let admit =
-            |colour| colour == Colour::Green || self.total.tokens(now) > part.kept.load(Ordering::Relaxed);
+        let kept = part.kept.load(Ordering::Relaxed);
+        if kept == NO_LIMIT {
+            return true; // What its minimum holds matters to nobody.
+        }
+        let admit = |colour| colour == Colour::Green || self.total.tokens(now) > kept;
         if part.meter.take_if(now, 1, Colour::Green, admit) == Colour::Red {
             return false;
         }

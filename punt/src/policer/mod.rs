@@ -96,6 +96,15 @@ impl Policer {
         new
     }
 
+    /// Whether it lets everything pass, so that it need not be asked.
+    #[inline]
+    pub fn is_unlimited(&self) -> bool {
+        match &self.inner {
+            Inner::Single(bucket) => bucket.is_unlimited(),
+            Inner::Coloured(_) => false,
+        }
+    }
+
     /// What to do with a packet of so many bytes that no policer has coloured before; its tokens are taken.
     #[inline]
     pub fn take(&self, now: u64, bytes: u32) -> Verdict {

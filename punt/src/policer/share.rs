@@ -179,7 +179,7 @@ impl ReasonShare {
         self.interface.set(rate, hz);
     }
 
-    fn has_ceilings(&self) -> bool {
+    pub(crate) fn has_ceilings(&self) -> bool {
         self.source.step.load(Ordering::Relaxed) | self.interface.step.load(Ordering::Relaxed) != 0
     }
 }

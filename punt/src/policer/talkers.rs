@@ -99,33 +99,57 @@ impl Talkers {
     /// Counts a packet of that source. Only the worker that owns the table may call it.
     #[inline]
     pub fn count(&self, now: u64, reason: u32, interface: u32, source: Source, refused: bool) {
+        self.count_all(now, reason, 1, |_| (interface, source, refused));
+    }
+
+    /// Counts packets of one burst, as [`count`](Talkers::count) would one after the other. `who` says of those that are looked at which
+    /// interface and source they come from, and whether they were refused.
+    #[inline]
+    pub fn count_all(
+        &self,
+        now: u64,
+        reason: u32,
+        packets: usize,
+        who: impl Fn(usize) -> (u32, Source, bool),
+    ) {
         let ticks = now.saturating_sub(self.start);
         let window = self.window.load(Ordering::Relaxed);
         let this = ticks >> self.epoch.saturating_sub(7) & 0xffff_ffff;
-        let window = if window >> 32 == this { window + 1 } else { this << 32 | 1 };
-        self.window.store(window, Ordering::Relaxed);
-        if window & 0xffff_ffff <= EVERY {
-            return self.write(ticks, reason, interface, source, refused, 1);
-        }
-        match self.skip.load(Ordering::Relaxed) {
-            0 => self.sample(ticks, reason, interface, source, refused),
-            skip => self.skip.store(skip - 1, Ordering::Relaxed),
+        let before = if window >> 32 == this { window & 0xffff_ffff } else { 0 };
+        self.window.store(this << 32 | (before + packets as u64), Ordering::Relaxed);
+        let all = (EVERY.saturating_sub(before) as usize).min(packets);
+        (0..all).for_each(|at| self.write(ticks, reason, who(at), 1));
+        let mut at = all;
+        while at < packets {
+            let (skip, left) = (self.skip.load(Ordering::Relaxed), (packets - at) as u64);
+            if skip >= left {
+                return self.skip.store(skip - left, Ordering::Relaxed);
+            }
+            at += skip as usize;
+            self.sample(ticks, reason, who(at));
+            at += 1;
         }
     }
 
     /// Counts this packet for [`STRIDE`], and draws when to do so again.
     #[cold]
-    fn sample(&self, ticks: u64, reason: u32, interface: u32, source: Source, refused: bool) {
+    fn sample(&self, ticks: u64, reason: u32, who: (u32, Source, bool)) {
         let mut random = self.random.load(Ordering::Relaxed);
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
         self.random.store(random, Ordering::Relaxed);
         self.skip.store((random >> 32) % (2 * STRIDE - 1), Ordering::Relaxed);
-        self.write(ticks, reason, interface, source, refused, STRIDE);
+        self.write(ticks, reason, who, STRIDE);
     }
 
-    fn write(&self, ticks: u64, reason: u32, interface: u32, source: Source, refused: bool, packets: u64) {
+    fn write(
+        &self,
+        ticks: u64,
+        reason: u32,
+        (interface, source, refused): (u32, Source, bool),
+        packets: u64,
+    ) {
         let key = u64::from(reason) << 32 | u64::from(interface);
         let product = u128::from(key ^ self.secret) * u128::from(source.bits() ^ self.secret.rotate_left(32));
         let set = &self.sets[(product as u64 ^ (product >> 64) as u64) as usize % SETS];

@@ -14,8 +14,9 @@ pub struct Interface {
     pub mtu: u32,
 }
 
-/// What became of the packets of one registration, as its sink's thread counts it.
+/// What became of the packets of one registration, as its sink's thread counts it: in a cache line that workers have nothing in.
 #[derive(Default)]
+#[repr(align(64))]
 pub struct Settled {
     /// Records that the client took.
     pub delivered: Count,

@@ -41,8 +41,8 @@ pub struct Sink {
     pub name: String,
     /// Its bit in the workers' [`Dirty`] words, from 0.
     pub slot: usize,
-    /// The errno that suspended it, or 0.
-    suspended: AtomicI32,
+    /// The errno that suspended it, or 0: all that workers look at, so apart from what the thread writes.
+    suspended: CachePadded<AtomicI32>,
     /// How long records were on their way.
     pub waits: Waits,
     /// One for each (worker, class) that has a registration. The control plane adds; workers have their own references.
@@ -52,7 +52,13 @@ pub struct Sink {
 impl Sink {
     /// A sink without lanes, open.
     pub fn new(name: String, slot: usize) -> Sink {
-        Sink { name, slot, suspended: AtomicI32::new(0), waits: Waits::default(), lanes: RwLock::default() }
+        Sink {
+            name,
+            slot,
+            suspended: CachePadded::default(),
+            waits: Waits::default(),
+            lanes: RwLock::default(),
+        }
     }
 
     /// For workers: the errno that suspended it, if it is.

@@ -89,7 +89,7 @@ impl Rig {
     /// Offers the frame to the sink, as a worker does: suspended it is only counted. Not published.
     pub fn offer(&self, lane: &Lane, header: Header, frame: &[u8]) -> bool {
         if let Some(errno) = self.sink.suspended() {
-            lane.lose(lane.offers.errors.of(errno));
+            lane.lose(1, lane.offers.errors.of(errno));
             return false;
         }
         let header = Header {

@@ -9,9 +9,9 @@ mod books;
 mod delivery;
 mod entry;
 mod fate;
+mod interests;
 mod outbox;
 mod passive;
-mod scopes;
 mod table;
 
 use std::hash::BuildHasherDefault;
@@ -20,12 +20,12 @@ use crate::facts::Facts;
 use crate::policer::Source;
 
 pub use books::{Counts, Offered, Registered};
-pub use delivery::{Candidate, Delivery, Lanes, Only};
+pub use delivery::{Candidate, Delivery, Lanes};
 pub use entry::Entry;
 pub use fate::{FATES, Fate, Fates};
+pub use interests::{Interests, blocks};
 pub use outbox::{Fairness, Outbox};
 pub use passive::{Passive, PassiveTo, Passives};
-pub use scopes::Scopes;
 pub use table::Table;
 
 type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<rustc_hash::FxHasher>>;

@@ -25,6 +25,8 @@ pub struct Lane {
     pub offers: CachePadded<Offers>,
     /// What the sink's thread counts, in cache lines of its own.
     pub outcome: CachePadded<Outcome>,
+    /// Records that the sink's thread gave up in the ring of a client that reads by itself; other losses it writes into the next record.
+    given_up: CachePadded<Count>,
 }
 
 /// What became of records before they were in the ring. `offered` = refused + ring full + errors + written.
@@ -63,12 +65,18 @@ pub struct Outcome {
 impl Lane {
     /// An empty lane whose ring holds `bytes`.
     pub fn new(worker: u16, class: Class, bytes: usize) -> Lane {
+        Lane::over(worker, class, Ring::new(bytes))
+    }
+
+    /// An empty lane over this ring.
+    pub(crate) fn over(worker: u16, class: Class, ring: Ring) -> Lane {
         Lane {
             worker,
             class,
-            ring: Ring::new(bytes),
+            ring,
             offers: CachePadded::default(),
             outcome: CachePadded::default(),
+            given_up: CachePadded::default(),
         }
     }
 
@@ -90,7 +98,7 @@ impl Lane {
         segments: impl IntoIterator<Item = &'a [u8]>,
     ) -> bool {
         header.sequence = self.offers.offered.get();
-        header.lost = header.sequence - self.ring.written();
+        header.lost = header.sequence - self.ring.written() + self.given_up.get();
         let fits = self.ring.write(&header, segments);
         match fits {
             true => self.offers.offered.add(1),
@@ -127,6 +135,12 @@ impl Lane {
     pub(crate) fn untouch(&self) {
         self.offers.touched.store(false, Ordering::Relaxed);
         self.offers.full.store(false, Ordering::Relaxed);
+    }
+
+    /// For the sink's thread: a record is lost in the ring, and the records that the worker writes from now on say so.
+    pub(crate) fn give_up(&self, errno: i32) {
+        self.outcome.errors.of(errno).add(1);
+        self.given_up.add(1);
     }
 
     /// Records that the sink's thread has not finished with.

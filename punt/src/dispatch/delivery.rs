@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Registered;
+use super::{Interests, Registered};
 use crate::class::Class;
 use crate::facts::Facts;
-use crate::interest::Interest;
 use crate::lane::Lane;
 use crate::policer::Policer;
 use crate::sink::Sink;
@@ -18,8 +17,10 @@ pub struct Delivery {
     pub policer: Arc<Policer>,
     /// The lanes, by class and worker; a class without any is not used.
     pub lanes: Arc<Lanes>,
-    /// The registrations that may cover such packets, the most specific first.
-    pub candidates: Box<[Candidate]>,
+    /// Registrations that cover some of these packets: those more specific than `all`.
+    pub some: Interests<Candidate>,
+    /// The most specific registration that covers all of them.
+    pub all: Option<Candidate>,
 }
 
 /// Lanes of one sink, by class and worker.
@@ -34,29 +35,6 @@ pub struct Candidate {
     pub policer: Arc<Policer>,
     /// At most so many bytes of a frame.
     pub snaplen: u32,
-    /// Which packets it covers, if not all of them.
-    pub only: Option<Only>,
-}
-
-/// What a candidate covers.
-#[derive(Clone, Debug)]
-pub enum Only {
-    /// What the interest covers.
-    Interest(Interest),
-    /// What left the graph for one of these reasons, from there.
-    Reasons(Arc<[u32]>, Interest),
-}
-
-impl Candidate {
-    fn covers(&self, facts: &Facts) -> bool {
-        match &self.only {
-            None => true,
-            Some(Only::Interest(interest)) => interest.covers(facts),
-            Some(Only::Reasons(reasons, interest)) => {
-                reasons.contains(&facts.reason) && interest.covers(facts)
-            }
-        }
-    }
 }
 
 impl Delivery {
@@ -81,6 +59,9 @@ impl Delivery {
     /// The most specific registration that covers a packet.
     #[inline(always)]
     pub(super) fn candidate(&self, facts: &Facts) -> Option<&Candidate> {
-        self.candidates.iter().find(|candidate| candidate.covers(facts))
+        if self.some.is_empty() {
+            return self.all.as_ref();
+        }
+        self.some.find(facts).or(self.all.as_ref())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use super::{Counts, Delivery, Fate, Passives, Punted, Scopes};
+use super::{Counts, Delivery, Fate, Interests, Passives, Punted};
 use crate::class::Class;
 use crate::facts::Facts;
 use crate::policer::{Budget, Policer, ReasonShare};
@@ -29,8 +29,8 @@ pub struct Entry {
     pub counts: Arc<[CachePadded<Counts>]>,
     /// The budget of all classes.
     pub budget: Arc<Budget>,
-    /// Registrations that make a reason of their own for packets of this one.
-    pub scopes: Scopes,
+    /// Registrations that make a reason of their own for packets of this one: that reason's index.
+    pub scopes: Interests<u32>,
     /// What is to become of packets that nobody claimed.
     pub passive: Passives,
     /// One for each sink that may want such packets.

@@ -193,7 +193,7 @@ impl Outbox {
         }
         if let Some((_, delivery)) = passively
             && !entry.deliveries.iter().any(|other| other.sink.slot == delivery.sink.slot && wanted(other))
-            && let Some(candidate) = delivery.candidates.first()
+            && let Some(candidate) = &delivery.all
         {
             self.deliver(delivery, candidate, class, run);
         }

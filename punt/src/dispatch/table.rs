@@ -53,7 +53,7 @@ impl Table {
         guard: &'a Guard<'_>,
     ) -> (u32, Option<&'a Entry>) {
         let facts = Facts { reason: index, ..packet.facts() };
-        match entry.scopes.find(&facts).and_then(|scoped| Some((scoped, self.get(scoped, guard)?))) {
+        match entry.scopes.find(&facts).and_then(|&scoped| Some((scoped, self.get(scoped, guard)?))) {
             Some((scoped, entry)) => (scoped, Some(entry)),
             None => (index, Some(entry)),
         }

@@ -12,6 +12,8 @@ pub mod counters;
 pub mod eal;
 pub mod engine;
 pub mod graph;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod node;
 pub mod nodes;
 pub mod notify;
@@ -27,5 +29,5 @@ pub mod sinks;
 pub mod tables;
 pub mod wire;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;

@@ -42,6 +42,64 @@ fn a_reason_passes_its_burst_at_once_and_refuses_the_rest() {
 }
 
 #[test]
+fn a_class_has_a_cap_and_a_minimum_that_others_cannot_take() {
+    let mut rig = router();
+    null(&mut rig, "n");
+    register(&mut rig, "reason:*", "n");
+    for name in ["ip4.ttl-expired", "ip4.no-route", "l2.lldp"] {
+        rig.call("reason.set", &format!(r#"{{"name": "{name}", "rate": "unlimited"}}"#));
+    }
+    rig.call("class.set", r#"{"name": "except", "min": 1, "cap": 100}"#);
+    let begin = Instant::now();
+    rig.put(LAN, &[vec![expires(60); 300], vec![no_route(60); 300], vec![lldp(60); 50]].concat());
+    let refilled = (begin.elapsed().as_secs_f64() * 100.0) as u64 + 1;
+    let row = rig.row("class.list", "name", "except");
+    let accepted = number(&row, "accepted");
+    // A class's burst is its cap of one second, or less.
+    assert!((16..=100 + refilled).contains(&accepted), "{row:#}");
+    assert_eq!((number(&row, "packets"), number(&row, "refused")), (600, 600 - accepted));
+    let of = |rig: &mut Rig, field: &str| {
+        ["ip4.ttl-expired", "ip4.no-route"].map(|name| number(&reason(rig, name), field)).iter().sum::<u64>()
+    };
+    assert_eq!((of(&mut rig, "accepted"), of(&mut rig, "refused_class")), (accepted, 600 - accepted));
+    let other = reason(&mut rig, "l2.lldp");
+    assert_eq!((number(&other, "accepted"), number(&other, "refused_class")), (50, 0), "another class");
+    assert_eq!(number(&rig.settled("n"), "delivered"), accepted + 50);
+    rig.finish();
+}
+
+#[test]
+fn rings_take_no_more_memory_than_they_may_and_who_is_refused_changes_nothing() {
+    let mut rig = router_with("[punt]\nmemory = \"2 MiB\"\n");
+    let client = client(&mut rig, "a");
+    register(&mut rig, "reason:ip4.ttl-expired", "a");
+    let used = number(&rig.row("sink.list", "name", "a"), "memory");
+    assert!((1..=2 << 20).contains(&used), "{used}");
+    let mut refused = None;
+    for at in 0..64 {
+        null(&mut rig, &format!("n{at}"));
+        let wanted = format!(r#"{{"match": "reason:ip4.ttl-expired", "sink": "n{at}"}}"#);
+        if let Err(error) = rig.try_call("register", &wanted) {
+            refused = Some((format!("n{at}"), error));
+            break;
+        }
+    }
+    let (sink, error) = refused.expect("2 MiB are soon used");
+    assert!(error.contains(&sink) && error.contains("[punt] memory"), "{error}");
+    let rows = rig.rows("sink.list");
+    assert!(rows.iter().map(|row| number(row, "memory")).sum::<u64>() <= 2 << 20);
+    assert_eq!(rig.rows("registration.list").len(), rows.len() - 1, "the one that was refused is not there");
+    rig.put(LAN, &vec![expires(60); 8]);
+    assert_eq!(client.frames(8), vec![expires(60); 8]);
+    for row in rig.rows("sink.list") {
+        let name = row["name"].as_str().expect("a name").to_owned();
+        let expected = if name == sink { 0 } else { 8 };
+        assert_eq!(number(&rig.settled(&name), "delivered"), expected, "{name}");
+    }
+    rig.finish();
+}
+
+#[test]
 fn registrations_and_sinks_have_limits_of_their_own() {
     let mut rig = router();
     rig.call("sink.add", r#"{"name": "slow", "target": "null", "rate": 1, "burst": 50}"#);

@@ -156,7 +156,7 @@ impl Drop for Injector {
 }
 
 /// What the client wants, and the packet: from the Ethernet header on, or from the IP header on if it is to be routed.
-fn read(datagram: &[u8], header: Header) -> Option<(record::Header, &[u8])> {
+pub(crate) fn read(datagram: &[u8], header: Header) -> Option<(record::Header, &[u8])> {
     let (mut header, mut packet) = match header {
         Header::Punt => record::Header::read(datagram).ok()?,
         Header::Vpp => {
@@ -180,7 +180,7 @@ fn read(datagram: &[u8], header: Header) -> Option<(record::Header, &[u8])> {
 }
 
 /// Whether the packet is what its action says, and short enough for the interface.
-fn fits(header: &record::Header, packet: &[u8], mtu: usize) -> bool {
+pub(crate) fn fits(header: &record::Header, packet: &[u8], mtu: usize) -> bool {
     let is_ip =
         |version: u8, least: usize| packet.len() >= least && packet.len() <= mtu && packet[0] >> 4 == version;
     match header.action {

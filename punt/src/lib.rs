@@ -21,6 +21,8 @@ pub mod control;
 pub mod desk;
 pub mod dispatch;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod inject;
 pub mod interest;
 pub mod lane;

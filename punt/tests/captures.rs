@@ -204,7 +204,7 @@ impl Drop for Small {
 #[test]
 fn a_full_disk_is_counted_and_leaves_a_file_that_can_be_read() {
     let Some(small) = Small::mount() else {
-        return eprintln!("SKIP: a file system of 128 KiB cannot be mounted here; this needs root");
+        return println!("SKIPPED: a file system of 128 KiB cannot be mounted, which needs root");
     };
     let path = small.0.path();
     let rig = Rig::new(capture(path, "c.pcapng", 1 << 30, 2), None);

@@ -34,8 +34,9 @@ fn control(directory: &Path) -> (PathBuf, mpsc::Receiver<Value>) {
                     _ => Value::Null,
                 };
                 let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": result});
-                writeln!(answers, "{answer}").expect("the client reads");
+                // Who has the answer finds the call.
                 let _ = sender.send(json!([request["method"], request["params"]]));
+                writeln!(answers, "{answer}").expect("the client reads");
             }
         }
     });

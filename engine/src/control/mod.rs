@@ -268,7 +268,7 @@ impl Control {
 
     /// What is to be done now and then: the server calls this at least once a second.
     pub(super) fn tick(&mut self) {
-        self.expire_sessions();
+        self.expire_sessions(Instant::now());
         if self.ticked.clock.elapsed() >= punt::clock::RENEWAL {
             self.ticked.clock = Instant::now();
             self.clock.renew(dpdk_sys::tsc());

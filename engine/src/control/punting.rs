@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use punt::control::types::{
     ClassSet, Life, PassiveKey, PassiveSet, PolicerSet, ReasonSet, Register, RegisterAnswer, SessionAnswer,
@@ -190,16 +191,16 @@ impl Control {
     /// A connection has gone: what it made for itself is suspended.
     pub(super) fn leave(&mut self, session: Session) {
         if let Some(token) = &session.token
-            && let Some(registrations) = self.sessions.close(token)
+            && let Some(registrations) = self.sessions.close(token, Instant::now())
         {
             self.desk.suspend(&registrations, true);
             self.desk.commit();
         }
     }
 
-    /// Removes what belongs to sessions that nobody took up again.
-    pub(super) fn expire_sessions(&mut self) {
-        for (sinks, registrations) in self.sessions.expire() {
+    /// Removes what belongs to sessions that nobody took up again in time.
+    pub(super) fn expire_sessions(&mut self, now: Instant) {
+        for (sinks, registrations) in self.sessions.expire(now) {
             self.end_session(sinks, registrations);
         }
     }

@@ -50,9 +50,9 @@ impl Sessions {
     }
 
     /// The client has left; what it registered.
-    pub fn close(&mut self, token: &str) -> Option<Vec<u32>> {
+    pub fn close(&mut self, token: &str, now: Instant) -> Option<Vec<u32>> {
         let held = self.0.get_mut(token)?;
-        held.left = Some(Instant::now());
+        held.left = Some(now);
         Some(held.registrations.clone())
     }
 
@@ -71,8 +71,10 @@ impl Sessions {
     }
 
     /// Takes out those whose clients stay away: their sinks and registrations.
-    pub fn expire(&mut self) -> Vec<(Vec<String>, Vec<u32>)> {
-        let gone = |_: &String, held: &mut Held| held.left.is_some_and(|left| left.elapsed() >= PATIENCE);
+    pub fn expire(&mut self, now: Instant) -> Vec<(Vec<String>, Vec<u32>)> {
+        let gone = |_: &String, held: &mut Held| {
+            held.left.is_some_and(|left| now.saturating_duration_since(left) >= PATIENCE)
+        };
         self.0.extract_if(gone).map(|(_, held)| (held.sinks, held.registrations)).collect()
     }
 }
@@ -88,8 +90,8 @@ mod tests {
         sessions.add_sink(&token, "bfdd");
         sessions.add_registration(&token, 7);
         assert_eq!(sessions.resume(&token), None, "it is still open");
-        assert_eq!(sessions.close(&token), Some(vec![7]));
-        assert!(sessions.expire().is_empty());
+        assert_eq!(sessions.close(&token, Instant::now()), Some(vec![7]));
+        assert!(sessions.expire(Instant::now()).is_empty());
         assert_eq!(sessions.resume(&token), Some((vec!["bfdd".into()], vec![7])));
         assert_eq!(sessions.resume("guess"), None);
         assert_ne!(token, sessions.open());
@@ -101,7 +103,7 @@ mod tests {
         let token = sessions.open();
         sessions.add_sink(&token, "bfdd");
         sessions.forget_sink("bfdd");
-        assert_eq!(sessions.close(&token), Some(vec![]));
+        assert_eq!(sessions.close(&token, Instant::now()), Some(vec![]));
         assert_eq!(sessions.resume(&token), Some((vec![], vec![])));
     }
 
@@ -112,7 +114,7 @@ mod tests {
         sessions.add_sink(&token, "bfdd");
         sessions.add_registration(&token, 7);
         assert_eq!(sessions.take_left("bfdd"), None, "it is still open");
-        sessions.close(&token);
+        sessions.close(&token, Instant::now());
         assert_eq!(sessions.take_left("other"), None);
         assert_eq!(sessions.take_left("bfdd"), Some((vec!["bfdd".into()], vec![7])));
         assert_eq!(sessions.resume(&token), None);

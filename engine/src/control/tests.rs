@@ -5,6 +5,7 @@ mod counters;
 mod hostile;
 mod lists;
 mod methods;
+mod sessions;
 
 use punt::control::RpcError;
 use punt::control::types::ConfigPart;

@@ -75,14 +75,56 @@ impl Rig {
     /// The frames come in on the port at `port`.
     pub fn put(&mut self, port: usize, frames: &[Vec<u8>]) {
         for frames in frames.chunks(512) {
+            self.lay(port, frames);
+            self.turn();
+        }
+    }
+
+    /// The frames lie before the port at `port`, for when its worker looks. Waits for room if workers run by themselves.
+    pub fn lay(&mut self, port: usize, frames: &[Vec<u8>]) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        for frames in frames.chunks(256) {
             let mut burst = Burst::new(frames.len() as u16);
             for frame in frames {
                 burst.push(self.pool.alloc_frame(frame).expect("a packet")).expect("room in the burst");
             }
             self.ports[port].0.enqueue(&mut burst);
-            assert!(burst.is_empty(), "the ring of port {port} is full");
-            self.turn();
+            while !burst.is_empty() {
+                let runs = self.workers.is_empty() && Instant::now() < deadline;
+                assert!(runs, "the ring of port {port} is full");
+                thread::yield_now();
+                self.ports[port].0.enqueue(&mut burst);
+            }
         }
+    }
+
+    /// Does it while every worker runs on a thread of its own.
+    pub fn meanwhile<T>(&mut self, work: impl FnOnce(&mut Rig) -> T) -> T {
+        struct Done<'a>(&'a AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
+        let (mut workers, done) = (std::mem::take(&mut self.workers), AtomicBool::new(false));
+        let answer = thread::scope(|scope| {
+            for worker in &mut workers {
+                let done = &done;
+                scope.spawn(move || {
+                    while !done.load(Ordering::Acquire) {
+                        if worker.turn() == 0 {
+                            thread::yield_now();
+                        }
+                    }
+                    worker.rest();
+                });
+            }
+            let _done = Done(&done);
+            work(self)
+        });
+        self.workers = workers;
+        self.turn();
+        answer
     }
 
     /// Turns all workers until none of them finds anything to do; then they rest.

@@ -1,0 +1,121 @@
+//! What a client makes for its own connection, and what becomes of it when the connection goes.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{call, call_in, router, rows};
+use crate::control::testing::{eal, small};
+use crate::control::{Control, Session};
+
+/// All that there is of punting: sinks with what their rings take, registrations, and reasons made at run time.
+fn there(control: &mut Control) -> [Vec<Value>; 3] {
+    let mut reasons = rows(control, "stats.sinks", &["name"]);
+    reasons.clear();
+    let mut after = Value::Null;
+    loop {
+        let page = call(control, "reason.list", json!({ "after": after })).unwrap();
+        let names = page["items"].as_array().unwrap().iter().map(|row| row["name"].clone());
+        reasons.extend(names.filter(|name| name.as_str().unwrap().starts_with("local.udp-")));
+        match page.get("next").filter(|next| !next.is_null()) {
+            Some(next) => after = next.clone(),
+            None => break,
+        }
+    }
+    [rows(control, "sink.list", &["name"]), rows(control, "registration.list", &["id", "suspended"]), reasons]
+}
+
+/// A connection with a sink of its own and registrations for it: the connection, its token, and their ids.
+fn client(control: &mut Control, name: &str, ports: &[u16]) -> (Session, Value, Vec<Value>) {
+    let mut session = Session::default();
+    let sink = json!({"name": name, "target": "null", "life": "session"});
+    let token = call_in(control, &mut session, "sink.add", sink).unwrap()["token"].clone();
+    let register = |port: &u16| {
+        let wanted = json!({"match": format!("udp:{port}"), "sink": name, "life": "session"});
+        let made = call_in(control, &mut session, "register", wanted).unwrap();
+        assert_eq!(made["token"], token, "one session for one connection");
+        made["id"].clone()
+    };
+    let ids = ports.iter().map(register).collect();
+    (session, token, ids)
+}
+
+#[test]
+fn who_stays_away_for_a_minute_leaves_nothing_behind() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let nothing = there(&mut control);
+    let (session, token, ids) = client(&mut control, "mine", &[5000, 5001]);
+    assert_eq!(
+        there(&mut control),
+        [
+            vec![json!(["mine"])],
+            ids.iter().map(|id| json!([id, false])).collect(),
+            vec![json!("local.udp-5000"), json!("local.udp-5001")]
+        ]
+    );
+
+    control.leave(session);
+    let suspended: Vec<_> = ids.iter().map(|id| json!([id, true])).collect();
+    assert_eq!(there(&mut control)[1], suspended);
+    control.expire_sessions(Instant::now() + Duration::from_secs(59));
+    assert_eq!(there(&mut control)[1], suspended, "there is time yet");
+
+    let mut back = Session::default();
+    let answer = call_in(&mut control, &mut back, "session.resume", json!({ "token": token })).unwrap();
+    assert_eq!((&answer["sinks"], &answer["registrations"]), (&json!(["mine"]), &Value::Array(ids.clone())));
+    assert_eq!(there(&mut control)[1], ids.iter().map(|id| json!([id, false])).collect::<Vec<_>>());
+    control.expire_sessions(Instant::now() + Duration::from_secs(600));
+    assert_eq!(there(&mut control)[0], [json!(["mine"])], "who is there does not expire");
+
+    control.leave(back);
+    control.expire_sessions(Instant::now() + Duration::from_secs(60));
+    assert_eq!(there(&mut control), nothing);
+    let late = call(&mut control, "session.resume", json!({ "token": token })).unwrap_err();
+    assert!(late.message.contains("no session"), "{}", late.message);
+}
+
+#[test]
+fn a_session_that_ends_takes_nothing_of_anybody_else() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    call(&mut control, "sink.add", json!({"name": "operators", "target": "null"})).unwrap();
+    call(&mut control, "register", json!({"match": "udp:5000", "sink": "operators"})).unwrap();
+    let (session, ..) = client(&mut control, "mine", &[5000]);
+    let (other, ..) = client(&mut control, "theirs", &[5000]);
+    // Somebody else uses the session's sink.
+    let guest = call(&mut control, "register", json!({"match": "udp:6000", "sink": "mine"})).unwrap();
+    control.leave(session);
+    control.expire_sessions(Instant::now() + Duration::from_secs(61));
+    let sinks = rows(&mut control, "sink.list", &["name", "life"]);
+    assert_eq!(sinks.len(), 3, "a sink that somebody uses stays: {sinks:?}");
+    let wanted = rows(&mut control, "registration.list", &["match", "sink"]);
+    assert_eq!(
+        wanted,
+        [json!(["udp:5000", "operators"]), json!(["udp:5000", "theirs"]), json!(["udp:6000", "mine"])]
+    );
+    call(&mut control, "unregister", json!({"id": guest["id"]})).unwrap();
+    call(&mut control, "sink.del", json!({"name": "mine"})).unwrap();
+    control.leave(other);
+    control.expire_sessions(Instant::now() + Duration::from_secs(61));
+    assert_eq!(rows(&mut control, "sink.list", &["name"]), [json!(["operators"])]);
+}
+
+#[test]
+fn a_thousand_sessions_that_nobody_takes_up_leave_no_memory_behind() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let (_, _, first) = client(&mut control, "first", &[5000]);
+    let memory = |control: &mut Control| rows(control, "sink.list", &["memory"]);
+    let before = memory(&mut control);
+    for _ in 0..1000 {
+        let (session, ..) = client(&mut control, "again", &[5000, 5001]);
+        control.leave(session);
+        control.expire_sessions(Instant::now() + Duration::from_secs(60));
+    }
+    assert_eq!(memory(&mut control), before);
+    assert_eq!(there(&mut control)[1], [json!([first[0], false])]);
+    // Ids are never used again.
+    let (_, _, ids) = client(&mut control, "last", &[6000]);
+    assert!(ids[0].as_u64() > Some(2000), "{ids:?}");
+}

@@ -501,4 +501,72 @@ mod model {
             assert_eq!(seen, written);
         });
     }
+
+    /// The same where the reader is a client in another process, who says in a word of its own how far it has read: the keeper believes it
+    /// and the producer believes the keeper. No order of steps lets the producer overwrite what the client has yet to read.
+    #[test]
+    fn no_order_of_steps_overwrites_what_a_client_reads() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let (ring, claimed) = (Arc::new(Ring::new(128)), Arc::new(AtomicU64::new(0)));
+            let producer = ring.clone();
+            let worker = loom::thread::spawn(move || {
+                let mut written = 0;
+                for sequence in 0..3u64 {
+                    let header = Header { sequence, captured: 0, ..Header::default() };
+                    written += u64::from(producer.write(&header, []));
+                    producer.publish();
+                    if written <= sequence {
+                        break;
+                    }
+                }
+                written
+            });
+            let (view_of, says) = (ring.clone(), claimed.clone());
+            let client = loom::thread::spawn(move || {
+                let (mut buffer, mut head, mut seen) = (Vec::new(), 0, 0);
+                for _ in 0..2 {
+                    if let Some((len, next)) = view_of.view().read(head, &mut buffer, 0) {
+                        let (header, _) = Header::read(&buffer[..len]).expect("a whole record");
+                        assert_eq!(header.sequence, seen);
+                        (head, seen) = (next, seen + 1);
+                        says.store(head, Ordering::Release);
+                    }
+                }
+                seen
+            });
+            let mut settled = 0;
+            let mut settle = || {
+                let more = ring.settle(claimed.load(Ordering::Acquire), 9, |header| {
+                    assert_eq!(header.sequence, settled);
+                    settled += 1;
+                });
+                assert_eq!(more, Ok(false));
+            };
+            settle();
+            let (written, seen) = (worker.join().expect("the worker"), client.join().expect("the client"));
+            settle();
+            assert!(settled == seen && seen <= written);
+        });
+    }
+
+    /// A client that falls asleep, and a record that comes just then: it has seen the record, or it is woken.
+    #[test]
+    fn no_order_of_steps_lets_a_client_sleep_beside_a_record() {
+        use crate::segment::{falls_asleep, is_to_be_woken};
+        loom::model(|| {
+            let (ring, asleep) = (Arc::new(Ring::new(128)), Arc::new(AtomicU64::new(0)));
+            let (of_engine, its_sleep) = (ring.clone(), asleep.clone());
+            let engine = loom::thread::spawn(move || {
+                of_engine.write(&Header::default(), []);
+                of_engine.publish();
+                !of_engine.is_empty() && is_to_be_woken(&its_sleep)
+            });
+            falls_asleep(&asleep);
+            let sleeps = ring.is_empty();
+            let woken = engine.join().expect("the engine");
+            assert!(!sleeps || woken);
+        });
+    }
 }

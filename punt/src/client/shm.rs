@@ -11,8 +11,8 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, re
 use super::{Received, Wait};
 use crate::mapped::{self, Mapping};
 use crate::ring::View;
-use crate::segment::{ASLEEP, Layout};
-use crate::sync::atomic::{Ordering, fence};
+use crate::segment::{ASLEEP, Layout, falls_asleep};
+use crate::sync::atomic::Ordering;
 
 /// Records taken at once, at most.
 const BATCH: usize = 256;
@@ -82,9 +82,9 @@ impl Shm {
             if memory.take(received) {
                 return Ok(());
             }
-            memory.say_asleep(true);
+            falls_asleep(&memory.heads.words()[ASLEEP]);
             if memory.take(received) {
-                memory.say_asleep(false);
+                memory.heads.words()[ASLEEP].store(0, Ordering::Relaxed);
                 return Ok(());
             }
             let flags = if wait == Wait::Yes { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
@@ -172,11 +172,5 @@ impl Memory {
         if *position != before {
             self.heads.words()[Layout::head(ring)].store(*position, Ordering::Release);
         }
-    }
-
-    /// Says that a byte is wanted when there is something; then one must look once more.
-    fn say_asleep(&self, asleep: bool) {
-        self.heads.words()[ASLEEP].store(asleep as u64, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
     }
 }

@@ -16,8 +16,8 @@ use punt::sink::{Dirty, Facts, Interface, Output, Running, Settled, Sink};
 use punt::waker::Waker;
 
 /// Records in a slice.
-const RECORDS: usize = 400_000;
-const ROUNDS: usize = 31;
+const RECORDS: usize = 1_000_000;
+const ROUNDS: usize = 15;
 const BURST: usize = 32;
 const BYTES: usize = 1 << 20;
 

@@ -78,7 +78,7 @@ impl Ring {
 
     /// The ring as its consumer sees it.
     fn view(&self) -> View<'_> {
-        View { words: self.words(), tail: self.tail() }
+        View(self.words())
     }
 
     /// Bytes that it holds.
@@ -156,7 +156,8 @@ impl Ring {
     /// The same, into `buffer` from its byte `start` on; it grows as needed, and what is there is overwritten. Returns how many bytes the
     /// record has; up to seven more behind it are overwritten, too.
     pub fn read_at(&self, buffer: &mut Vec<u8>, start: usize) -> Option<usize> {
-        let (len, head) = self.view().read(self.head.load(Ordering::Relaxed), buffer, start)?;
+        let tail = self.tail().load(Ordering::Acquire);
+        let (len, head) = self.view().read(self.head.load(Ordering::Relaxed), tail, buffer, start)?;
         self.head.store(head, Ordering::Release);
         Some(len)
     }
@@ -184,7 +185,7 @@ impl Ring {
     ) -> Result<bool, Disbelieved> {
         let before = self.head();
         let view = self.view();
-        let tail = view.tail.load(Ordering::Acquire);
+        let tail = self.tail().load(Ordering::Acquire);
         let read = claimed.wrapping_sub(before);
         if read > tail - before {
             return Err(Disbelieved);
@@ -220,21 +221,18 @@ impl Ring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Disbelieved;
 
-/// A ring as its consumer sees it, be it in this process or another.
+/// The words of a ring, a power of two, as its consumer sees them, be it in this process or another.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    /// As many as a power of two.
-    pub words: &'a [AtomicU64],
-    pub tail: &'a AtomicU64,
-}
+pub(crate) struct View<'a>(pub &'a [AtomicU64]);
 
 impl View<'_> {
-    /// Copies the record at `head` into `buffer` from its byte `start` on, if there is one: how many bytes it has, and where the next is.
+    /// Copies the record at `head` into `buffer` from its byte `start` on, if there is one before `tail`: how many bytes it has, and where the
+    /// next is.
     #[inline]
-    pub fn read(&self, head: u64, buffer: &mut Vec<u8>, start: usize) -> Option<(usize, u64)> {
-        let (at, head) = self.record(head, self.tail.load(Ordering::Acquire))?;
+    pub fn read(&self, head: u64, tail: u64, buffer: &mut Vec<u8>, start: usize) -> Option<(usize, u64)> {
+        let (at, head) = self.record(head, tail)?;
         let (len, words) = self.size(at);
-        let record = self.words.get(at..at + words)?;
+        let record = self.0.get(at..at + words)?;
         let end = start + words * 8;
         if buffer.len() < end {
             buffer.resize(end, 0);
@@ -249,9 +247,9 @@ impl View<'_> {
     /// Where among the words the record is that comes at `head`, and its position, which is further on if the end is filled up.
     #[inline]
     fn record(&self, mut head: u64, tail: u64) -> Option<(usize, u64)> {
-        let mut at = head as usize & (self.words.len() - 1);
-        if head != tail && self.words[at].load(Ordering::Relaxed) == FILLER {
-            head += (self.words.len() - at) as u64;
+        let mut at = head as usize & (self.0.len() - 1);
+        if head != tail && self.0[at].load(Ordering::Relaxed) == FILLER {
+            head += (self.0.len() - at) as u64;
             at = 0;
         }
         (head != tail).then_some((at, head))
@@ -261,14 +259,14 @@ impl View<'_> {
     #[inline]
     fn size(&self, at: usize) -> (usize, usize) {
         // No record is so short that this goes round the end; the mask only spares a panic.
-        let lengths = self.words[(at + 1) & (self.words.len() - 1)].load(Ordering::Relaxed);
+        let lengths = self.0[(at + 1) & (self.0.len() - 1)].load(Ordering::Relaxed);
         let len = HEADER + lengths as u32 as usize;
         (len, len.div_ceil(8))
     }
 
     fn header(&self, at: usize) -> Header {
         let mut words = [0; HEADER_WORDS];
-        for (value, word) in words.iter_mut().zip(&self.words[at..]) {
+        for (value, word) in words.iter_mut().zip(&self.0[at..]) {
             *value = word.load(Ordering::Relaxed);
         }
         Header::from_words(&words)
@@ -527,7 +525,8 @@ mod model {
             let client = loom::thread::spawn(move || {
                 let (mut buffer, mut head, mut seen) = (Vec::new(), 0, 0);
                 for _ in 0..2 {
-                    if let Some((len, next)) = view_of.view().read(head, &mut buffer, 0) {
+                    let tail = view_of.tail().load(Ordering::Acquire);
+                    if let Some((len, next)) = view_of.view().read(head, tail, &mut buffer, 0) {
                         let (header, _) = Header::read(&buffer[..len]).expect("a whole record");
                         assert_eq!(header.sequence, seen);
                         (head, seen) = (next, seen + 1);

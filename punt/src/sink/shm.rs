@@ -200,14 +200,18 @@ impl Server {
         let stops = self.shared.stop.load(Ordering::Relaxed);
         let timeout = match found {
             Found { more: true, .. } => Duration::ZERO,
-            Found { backlog: true, .. } => self.pause,
+            Found { progress: true, .. } | Found { backlog: true, .. } => self.pause,
             _ if stops => LAZY,
             _ => IDLE,
         };
-        self.shared.wake.falls_asleep();
+        // While the client reads, the next look comes soon enough by itself; to be woken for each burst would cost more than the look.
+        let rests = !found.more && !found.progress;
+        if rests {
+            self.shared.wake.falls_asleep();
+        }
         self.refresh();
-        let nothing = found.backlog || self.lanes.iter().all(|lane| lane.ring.is_empty());
-        let timeout = if nothing { timeout } else { Duration::ZERO };
+        let came = rests && !found.backlog && self.lanes.iter().any(|lane| !lane.ring.is_empty());
+        let timeout = if came { Duration::ZERO } else { timeout };
         self.deaf = self.deaf.filter(|until| now < *until);
         let listens = if self.deaf.is_none() && !stops { PollFlags::POLLIN } else { PollFlags::empty() };
         let wake = self.shared.wake.fd();
@@ -218,7 +222,9 @@ impl Server {
         // An interrupted sleep is a short one.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(timeout)), None);
         let [_, knocks, speaks] = fds.map(|fd| fd.any().unwrap_or(false));
-        self.shared.wake.is_awake();
+        if rests {
+            self.shared.wake.is_awake();
+        }
         if speaks {
             self.hear(now);
         }

@@ -78,7 +78,7 @@ impl Ring {
 
     /// The ring as its consumer sees it.
     fn view(&self) -> View<'_> {
-        View { words: self.words(), tail: self.tail() }
+        View(self.words())
     }
 
     /// Bytes that it holds.
@@ -156,7 +156,8 @@ impl Ring {
     /// The same, into `buffer` from its byte `start` on; it grows as needed, and what is there is overwritten. Returns how many bytes the
     /// record has; up to seven more behind it are overwritten, too.
     pub fn read_at(&self, buffer: &mut Vec<u8>, start: usize) -> Option<usize> {
-        let (len, head) = self.view().read(self.head.load(Ordering::Relaxed), buffer, start)?;
+        let tail = self.tail().load(Ordering::Acquire);
+        let (len, head) = self.view().read(self.head.load(Ordering::Relaxed), tail, buffer, start)?;
         self.head.store(head, Ordering::Release);
         Some(len)
     }
@@ -184,7 +185,7 @@ impl Ring {
     ) -> Result<bool, Disbelieved> {
         let before = self.head();
         let view = self.view();
-        let tail = view.tail.load(Ordering::Acquire);
+        let tail = self.tail().load(Ordering::Acquire);
         let read = claimed.wrapping_sub(before);
         if read > tail - before {
             return Err(Disbelieved);
@@ -220,21 +221,18 @@ impl Ring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Disbelieved;
 
-/// A ring as its consumer sees it, be it in this process or another.
+/// The words of a ring, a power of two, as its consumer sees them, be it in this process or another.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    /// As many as a power of two.
-    pub words: &'a [AtomicU64],
-    pub tail: &'a AtomicU64,
-}
+pub(crate) struct View<'a>(pub &'a [AtomicU64]);
 
 impl View<'_> {
-    /// Copies the record at `head` into `buffer` from its byte `start` on, if there is one: how many bytes it has, and where the next is.
+    /// Copies the record at `head` into `buffer` from its byte `start` on, if there is one before `tail`: how many bytes it has, and where the
+    /// next is.
     #[inline]
-    pub fn read(&self, head: u64, buffer: &mut Vec<u8>, start: usize) -> Option<(usize, u64)> {
-        let (at, head) = self.record(head, self.tail.load(Ordering::Acquire))?;
+    pub fn read(&self, head: u64, tail: u64, buffer: &mut Vec<u8>, start: usize) -> Option<(usize, u64)> {
+        let (at, head) = self.record(head, tail)?;
         let (len, words) = self.size(at);
-        let record = self.words.get(at..at + words)?;
+        let record = self.0.get(at..at + words)?;
         let end = start + words * 8;
         if buffer.len() < end {
             buffer.resize(end, 0);
@@ -249,9 +247,9 @@ impl View<'_> {
     /// Where among the words the record is that comes at `head`, and its position, which is further on if the end is filled up.
     #[inline]
     fn record(&self, mut head: u64, tail: u64) -> Option<(usize, u64)> {
-        let mut at = head as usize & (self.words.len() - 1);
-        if head != tail && self.words[at].load(Ordering::Relaxed) == FILLER {
-            head += (self.words.len() - at) as u64;
+        let mut at = head as usize & (self.0.len() - 1);
+        if head != tail && self.0[at].load(Ordering::Relaxed) == FILLER {
+            head += (self.0.len() - at) as u64;
             at = 0;
         }
         (head != tail).then_some((at, head))
@@ -261,14 +259,14 @@ impl View<'_> {
     #[inline]
     fn size(&self, at: usize) -> (usize, usize) {
         // No record is so short that this goes round the end; the mask only spares a panic.
-        let lengths = self.words[(at + 1) & (self.words.len() - 1)].load(Ordering::Relaxed);
+        let lengths = self.0[(at + 1) & (self.0.len() - 1)].load(Ordering::Relaxed);
         let len = HEADER + lengths as u32 as usize;
         (len, len.div_ceil(8))
     }
 
     fn header(&self, at: usize) -> Header {
         let mut words = [0; HEADER_WORDS];
-        for (value, word) in words.iter_mut().zip(&self.words[at..]) {
+        for (value, word) in words.iter_mut().zip(&self.0[at..]) {
             *value = word.load(Ordering::Relaxed);
         }
         Header::from_words(&words)
@@ -499,6 +497,75 @@ mod model {
                 seen += 1;
             }
             assert_eq!(seen, written);
+        });
+    }
+
+    /// The same where the reader is a client in another process, who says in a word of its own how far it has read: the keeper believes it
+    /// and the producer believes the keeper. No order of steps lets the producer overwrite what the client has yet to read.
+    #[test]
+    fn no_order_of_steps_overwrites_what_a_client_reads() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let (ring, claimed) = (Arc::new(Ring::new(128)), Arc::new(AtomicU64::new(0)));
+            let producer = ring.clone();
+            let worker = loom::thread::spawn(move || {
+                let mut written = 0;
+                for sequence in 0..3u64 {
+                    let header = Header { sequence, captured: 0, ..Header::default() };
+                    written += u64::from(producer.write(&header, []));
+                    producer.publish();
+                    if written <= sequence {
+                        break;
+                    }
+                }
+                written
+            });
+            let (view_of, says) = (ring.clone(), claimed.clone());
+            let client = loom::thread::spawn(move || {
+                let (mut buffer, mut head, mut seen) = (Vec::new(), 0, 0);
+                for _ in 0..2 {
+                    let tail = view_of.tail().load(Ordering::Acquire);
+                    if let Some((len, next)) = view_of.view().read(head, tail, &mut buffer, 0) {
+                        let (header, _) = Header::read(&buffer[..len]).expect("a whole record");
+                        assert_eq!(header.sequence, seen);
+                        (head, seen) = (next, seen + 1);
+                        says.store(head, Ordering::Release);
+                    }
+                }
+                seen
+            });
+            let mut settled = 0;
+            let mut settle = || {
+                let more = ring.settle(claimed.load(Ordering::Acquire), 9, |header| {
+                    assert_eq!(header.sequence, settled);
+                    settled += 1;
+                });
+                assert_eq!(more, Ok(false));
+            };
+            settle();
+            let (written, seen) = (worker.join().expect("the worker"), client.join().expect("the client"));
+            settle();
+            assert!(settled == seen && seen <= written);
+        });
+    }
+
+    /// A client that falls asleep, and a record that comes just then: it has seen the record, or it is woken.
+    #[test]
+    fn no_order_of_steps_lets_a_client_sleep_beside_a_record() {
+        use crate::segment::{falls_asleep, is_to_be_woken};
+        loom::model(|| {
+            let (ring, asleep) = (Arc::new(Ring::new(128)), Arc::new(AtomicU64::new(0)));
+            let (of_engine, its_sleep) = (ring.clone(), asleep.clone());
+            let engine = loom::thread::spawn(move || {
+                of_engine.write(&Header::default(), []);
+                of_engine.publish();
+                !of_engine.is_empty() && is_to_be_woken(&its_sleep)
+            });
+            falls_asleep(&asleep);
+            let sleeps = ring.is_empty();
+            let woken = engine.join().expect("the engine");
+            assert!(!sleeps || woken);
         });
     }
 }

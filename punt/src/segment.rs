@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::class::Class;
 use crate::mapped::{Mapping, Writers};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Bytes of the largest ring.
 pub const RING: usize = 2 << 20;
@@ -90,6 +90,23 @@ impl Layout {
 
 /// The word in which a client says that it sleeps.
 pub(crate) const ASLEEP: usize = 0;
+
+/// For the client: from here on it is woken. It must look once more for something to read before it sleeps.
+pub(crate) fn falls_asleep(asleep: &AtomicU64) {
+    asleep.store(1, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+}
+
+/// For the sink's thread, which has seen that there is something to read: whether the client is to be woken.
+pub(crate) fn is_to_be_woken(asleep: &AtomicU64) -> bool {
+    // Against `falls_asleep`: either the client sees what we have seen, or we see that it sleeps.
+    fence(Ordering::SeqCst);
+    let sleeps = asleep.load(Ordering::Relaxed) != 0;
+    if sleeps {
+        asleep.store(0, Ordering::Relaxed);
+    }
+    sleeps
+}
 
 impl FromStr for Layout {
     type Err = String;

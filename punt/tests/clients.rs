@@ -63,21 +63,29 @@ impl Drop for Running {
     }
 }
 
-/// Lets the client register, gives it packets with a gap, and looks at what it says and sends back.
-fn try_client(program: &mut Command, directory: &Path) {
+/// Lets the client of a target of this kind register, gives it packets with a gap, and looks at what it says and sends back.
+fn try_client(program: &mut Command, directory: &Path, kind: &str) {
     let path = text(&directory.join("client"));
     // One that died left its socket.
     drop(std::os::unix::net::UnixDatagram::bind(&path).expect("binds"));
     let (engine, calls) = control(directory);
+    let shm = (kind == "shm").then(|| {
+        let rig = Rig::shm(&path);
+        let [_, lane] = rig.lanes(Class::Link, 64 << 10);
+        (rig, lane)
+    });
     let child = program.arg(engine).args([&path, "udp:3784", "reflect"]).stdout(Stdio::piped()).spawn();
     let mut child = Running(child.expect("starts"));
     let call = || calls.recv_timeout(PATIENCE).expect("a call");
-    let target = format!("unix:{path}");
+    let target = format!("{kind}:{path}");
     assert_eq!(call(), json!(["sink.add", {"name": "example", "target": target, "life": "session"}]));
     assert_eq!(call(), json!(["register", {"match": "udp:3784", "sink": "example", "life": "session"}]));
 
-    let rig = Rig::unix(&path, target::Header::Punt, Some(&text(&directory.join("inject"))));
-    let lane = rig.lane(1, Class::Link, 64 << 10);
+    let (rig, lane) = shm.unwrap_or_else(|| {
+        let rig = Rig::unix(&path, target::Header::Punt, Some(&text(&directory.join("inject"))));
+        let lane = rig.lane(1, Class::Link, 64 << 10);
+        (rig, lane)
+    });
     wait("the client", || rig.sink.suspended().is_none());
     let mut expected = Vec::new();
     for (number, len) in [60, 142, 242, 256, 270, 512, 1514].into_iter().enumerate() {
@@ -110,19 +118,34 @@ fn try_client(program: &mut Command, directory: &Path) {
     assert_eq!((counts.inject_errors.get(), counts.foreign.get()), (0, 0));
 }
 
-#[test]
-fn the_client_in_c_does_what_the_page_says() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (source, program) = (directory.path().join("client.c"), directory.path().join("c-client"));
-    fs::write(&source, example("c")).expect("written");
+/// What the compiler makes of a program in C.
+fn compile(source: &Path, directory: &Path) -> PathBuf {
+    let program = directory.join("c-client");
     let compiled = Command::new("cc")
         .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
         .arg(&program)
-        .arg(&source)
+        .arg(source)
         .output();
     let compiled = compiled.expect("cc runs");
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    try_client(&mut Command::new(program), directory.path());
+    program
+}
+
+#[test]
+fn the_client_in_c_does_what_the_page_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = directory.path().join("client.c");
+    fs::write(&source, example("c")).expect("written");
+    let program = compile(&source, directory.path());
+    try_client(&mut Command::new(program), directory.path(), "unix");
+}
+
+#[test]
+fn the_client_in_c_gets_the_same_through_shared_memory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/c/shm-client.c"));
+    let program = compile(source, directory.path());
+    try_client(&mut Command::new(program), directory.path(), "shm");
 }
 
 #[test]
@@ -130,7 +153,7 @@ fn the_client_in_python_does_what_the_page_says() {
     let directory = tempfile::tempdir().expect("a directory");
     let source = directory.path().join("client.py");
     fs::write(&source, example("python")).expect("written");
-    try_client(Command::new("python3").arg(source), directory.path());
+    try_client(Command::new("python3").arg(source), directory.path(), "unix");
 }
 
 #[test]

@@ -105,6 +105,30 @@ def map_of(file, protection):
     return checked(LIBC.mmap(None, 4096, protection, mmap.MAP_SHARED, file, 0))
 
 
+def honest():
+    """Reads as a client does: every record is whole, and every gap is told."""
+    memory, seen, before = Memory(), 0, {}
+    while seen < 2000:
+        for ring in memory.made():
+            words, head, tail = memory.size(ring) // 8, memory.head(ring), memory.tail(ring)
+            base = memory.data + ring * memory.stride
+            while head < tail:
+                at = base + head % words * 8
+                if memory.seen[at : at + 8] == bytes(8):
+                    head += words - head % words
+                    continue
+                magic, version, length, _, captured, _, sequence, lost = struct.unpack_from("<4sBBHIIQQ", memory.seen, at)
+                assert (magic, version, length) == (b"PUNT", 1, 64)
+                last = before.get(ring, (sequence - 1, lost))
+                assert sequence - last[0] - 1 == lost - last[1], "a gap that is not told"
+                before[ring] = (sequence, lost)
+                head += (length + captured + 7) // 8
+                seen += 1
+            memory.set_head(ring, head)
+    memory.close()
+    print("honest done", flush=True)
+
+
 def seals():
     memory = Memory()
     for name in ("records", "heads"):

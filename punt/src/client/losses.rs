@@ -1,6 +1,6 @@
 //! What a client can say of records that did not come: each (worker, class) counts from 0, and a gap is a loss.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::record::Header;
 
@@ -8,7 +8,12 @@ use crate::record::Header;
 #[derive(Default)]
 pub(super) struct Losses {
     epoch: u32,
-    next: HashMap<(u16, u8), u64>,
+    /// By (worker, class), which of `next` is its.
+    places: FxHashMap<(u16, u8), usize>,
+    /// The number that its next record should have.
+    next: Vec<u64>,
+    /// Whose the record before was: most come in runs.
+    last: Option<((u16, u8), usize)>,
     total: u64,
 }
 
@@ -17,13 +22,29 @@ impl Losses {
     pub fn missed(&mut self, header: &Header) -> u64 {
         if self.epoch != header.epoch {
             // Another start of the engine counts from 0 again.
-            self.next.clear();
-            self.epoch = header.epoch;
+            *self = Losses { epoch: header.epoch, total: self.total, ..Losses::default() };
         }
-        let next = self.next.insert((header.worker, header.class), header.sequence.wrapping_add(1));
-        let missed = next.map_or(0, |next| header.sequence.saturating_sub(next));
+        let whose = (header.worker, header.class);
+        let place = match self.last {
+            Some((last, place)) if last == whose => place,
+            _ => self.place(whose, header.sequence),
+        };
+        let next = &mut self.next[place];
+        let missed = header.sequence.saturating_sub(*next);
+        *next = header.sequence.wrapping_add(1);
         self.total += missed;
         missed
+    }
+
+    /// Where in `next` it is; one that is new has begun at `sequence`.
+    fn place(&mut self, whose: (u16, u8), sequence: u64) -> usize {
+        let next = &mut self.next;
+        let place = *self.places.entry(whose).or_insert_with(|| {
+            next.push(sequence);
+            next.len() - 1
+        });
+        self.last = Some((whose, place));
+        place
     }
 
     /// All of them.

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, recv, socket};
@@ -11,13 +11,17 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, re
 use super::{Received, Wait};
 use crate::mapped::{self, Mapping};
 use crate::ring::View;
-use crate::segment::{ASLEEP, Layout};
-use crate::sync::atomic::{Ordering, fence};
+use crate::segment::{ASLEEP, Layout, falls_asleep};
+use crate::sync::atomic::Ordering;
 
 /// Records taken at once, at most.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 /// Records of one ring before it is another's turn.
 const TURN: usize = 32;
+/// So long it is looked for the next record before the client sleeps; to be woken takes the engine as long.
+const SOON: Duration = Duration::from_micros(50);
+/// Pauses between two looks, about a microsecond: each takes cache lines from the workers.
+const LOOK: usize = 32;
 /// Bytes of the engine's line, at most.
 const LINE: usize = 4096;
 /// How long the engine may take to hand over the memory.
@@ -79,12 +83,12 @@ impl Shm {
     fn fill_from_memory(&mut self, received: &mut Received, wait: Wait) -> io::Result<()> {
         let Some(memory) = &mut self.memory else { return Err(io::ErrorKind::NotConnected.into()) };
         loop {
-            if memory.take(received) {
+            if memory.take(received) || (wait == Wait::Yes && memory.take_soon(received)) {
                 return Ok(());
             }
-            memory.say_asleep(true);
+            falls_asleep(&memory.heads.words()[ASLEEP]);
             if memory.take(received) {
-                memory.say_asleep(false);
+                memory.heads.words()[ASLEEP].store(0, Ordering::Relaxed);
                 return Ok(());
             }
             let flags = if wait == Wait::Yes { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
@@ -153,30 +157,37 @@ impl Memory {
         }
     }
 
+    /// The same, if something comes so soon that it is not worth sleeping.
+    fn take_soon(&mut self, received: &mut Received) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < SOON {
+            (0..LOOK).for_each(|_| std::hint::spin_loop());
+            if self.take(received) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Takes as many records of a ring as are its turn, and says how far it is read.
     fn take_from(&mut self, ring: usize, received: &mut Received) {
         let words = self.records.words();
         let Some(range) = self.layout.words(ring, words[Layout::size(ring)].load(Ordering::Acquire)) else {
             return;
         };
-        let view = View { words: &words[range], tail: &words[Layout::tail(ring)] };
-        let position = &mut self.positions[ring];
-        let before = *position;
-        let turn = TURN.min(BATCH.saturating_sub(received.records.len()));
-        for _ in 0..turn {
-            let start = received.records.last().map_or(0, |last| last.end);
-            let Some((length, next)) = view.read(*position, &mut received.bytes, start) else { break };
+        // Once a turn: each load takes the line from the worker.
+        let (view, tail) = (View(&words[range]), words[Layout::tail(ring)].load(Ordering::Acquire));
+        let before = self.positions[ring];
+        if before == tail {
+            return;
+        }
+        let (mut position, mut start) = (before, received.records.last().map_or(0, |last| last.end));
+        for _ in 0..TURN.min(BATCH.saturating_sub(received.records.len())) {
+            let Some((length, next)) = view.read(position, tail, &mut received.bytes, start) else { break };
             received.records.push(start..start + length);
-            *position = next;
+            (position, start) = (next, start + length);
         }
-        if *position != before {
-            self.heads.words()[Layout::head(ring)].store(*position, Ordering::Release);
-        }
-    }
-
-    /// Says that a byte is wanted when there is something; then one must look once more.
-    fn say_asleep(&self, asleep: bool) {
-        self.heads.words()[ASLEEP].store(asleep as u64, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.positions[ring] = position;
+        self.heads.words()[Layout::head(ring)].store(position, Ordering::Release);
     }
 }

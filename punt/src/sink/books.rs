@@ -25,10 +25,16 @@ impl Books {
     /// The client has this record of the lane whose outcome this is.
     #[inline]
     pub fn delivered(&mut self, outcome: &Outcome, header: &Header) {
-        outcome.delivered_bytes.add(header.captured as u64);
-        outcome.truncated.add((header.flags & TRUNCATED != 0) as u64);
-        outcome.delivered.add(1);
-        self.settle(header.registration, |settled| settled.delivered.add(1));
+        self.delivered_run(outcome, &Run::of(header));
+    }
+
+    /// The client has these records.
+    #[inline]
+    pub fn delivered_run(&mut self, outcome: &Outcome, run: &Run) {
+        outcome.delivered_bytes.add(run.bytes);
+        outcome.truncated.add(run.truncated);
+        outcome.delivered.add(run.records);
+        self.settle(run.registration, |settled| settled.delivered.add(run.records));
     }
 
     /// Nobody gets this record; the lane has counted it.
@@ -49,5 +55,66 @@ impl Books {
             }
             self.settled.insert(id, settled);
         }
+    }
+}
+
+/// Records of one lane and registration that came in at the same time, as most of a burst do: they are counted at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Run {
+    pub registration: u32,
+    /// When they were received, in nanoseconds since 1970.
+    pub received: u64,
+    pub records: u64,
+    bytes: u64,
+    truncated: u64,
+}
+
+impl Run {
+    #[inline]
+    fn of(header: &Header) -> Run {
+        Run {
+            registration: header.registration,
+            received: header.received,
+            records: 1,
+            bytes: header.captured as u64,
+            truncated: (header.flags & TRUNCATED != 0) as u64,
+        }
+    }
+
+    /// One more record; if it is of another run, that one begins, and this one is returned.
+    #[inline]
+    pub fn add(&mut self, header: &Header) -> Option<Run> {
+        let next = Run::of(header);
+        if (next.registration, next.received) != (self.registration, self.received) {
+            return Some(std::mem::replace(self, next)).filter(|before| before.records > 0);
+        }
+        self.records += 1;
+        self.bytes += next.bytes;
+        self.truncated += next.truncated;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_with_another_registration_or_time() {
+        let header = |registration, received, captured, flags| Header {
+            registration,
+            received,
+            captured,
+            flags,
+            ..Header::default()
+        };
+        let mut run = Run::default();
+        assert_eq!(run.add(&header(1, 5, 60, 0)), None);
+        assert_eq!(run.add(&header(1, 5, 100, TRUNCATED)), None);
+        let first = Run { registration: 1, received: 5, records: 2, bytes: 160, truncated: 1 };
+        assert_eq!(run.add(&header(2, 5, 60, 0)), Some(first));
+        let second = Run { registration: 2, received: 5, records: 1, bytes: 60, truncated: 0 };
+        assert_eq!(run.add(&header(2, 6, 60, 0)), Some(second));
+        assert_eq!(run, Run { received: 6, ..second });
     }
 }

@@ -12,8 +12,8 @@ use crate::inject::FRAME;
 use crate::lane::Lane;
 use crate::mapped::{Mapping, Writers};
 use crate::record::{HEADER, MAGIC, VERSION};
-use crate::segment::{ASLEEP, Layout, Segment};
-use crate::sync::atomic::{Ordering, fence};
+use crate::segment::{ASLEEP, Layout, Segment, is_to_be_woken};
+use crate::sync::atomic::Ordering;
 
 /// Bytes that are read at once; more than any record has.
 const INPUT: usize = 128 << 10;
@@ -71,11 +71,7 @@ impl Connection {
 
     /// Wakes the client if it sleeps. To be called after it was seen that there is something for it.
     pub fn wake(&self) {
-        // Against the client, which says that it sleeps and then looks once more: either it sees what we have seen, or we see that it sleeps.
-        fence(Ordering::SeqCst);
-        let asleep = &self.heads.words()[ASLEEP];
-        if asleep.load(Ordering::Relaxed) != 0 {
-            asleep.store(0, Ordering::Relaxed);
+        if is_to_be_woken(&self.heads.words()[ASLEEP]) {
             // If there is no room, there are bytes that wake it.
             let _ = say(&self.stream, &[0]);
         }

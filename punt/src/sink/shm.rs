@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::books::Books;
+use super::books::{Books, Run};
 use super::connection::Connection;
 use super::running::{DRAIN, IDLE, PROBE, STUCK, Shared, State};
 use super::{Facts, Sink};
@@ -35,7 +35,7 @@ const BUSY: Duration = Duration::from_micros(50);
 /// Between two looks while it does not, though it could.
 const LAZY: Duration = Duration::from_millis(1);
 /// Records of one ring that are settled at once, before it is another's turn.
-const RECORDS: usize = 256;
+const RECORDS: usize = 1024;
 /// Clients accepted or refused at once.
 const CLIENTS: usize = 16;
 
@@ -53,8 +53,8 @@ pub(super) struct Server {
     lanes: Vec<Arc<Lane>>,
     /// Which of these the client may not read any more.
     closed: Vec<bool>,
-    /// Class and time of receipt of what was delivered; kept, so that it need not be made anew.
-    delivered: Vec<(u8, u64)>,
+    /// Class, time of receipt and number of what was delivered; kept, so that it need not be made anew.
+    delivered: Vec<(u8, u64, u64)>,
     /// Between two looks.
     pause: Duration,
     /// Since when the client takes nothing.
@@ -142,10 +142,19 @@ impl Server {
                 continue;
             };
             let claimed = client.head(self.segment.ring(lane.worker, lane.class));
+            let mut run = Run::default();
+            let mut count = |run: Run| {
+                self.books.delivered_run(&lane.outcome, &run);
+                self.delivered.push((lane.class as u8, run.received, run.records));
+            };
             let settled = lane.ring.settle(claimed, most, |header| {
-                self.books.delivered(&lane.outcome, &header);
-                self.delivered.push((header.class, header.received));
+                if let Some(whole) = run.add(&header) {
+                    count(whole);
+                }
             });
+            if run.records > 0 {
+                count(run);
+            }
             match settled {
                 Ok(more) => found.more |= more,
                 Err(Disbelieved) => {
@@ -157,7 +166,7 @@ impl Server {
             found.backlog |= !lane.ring.is_empty();
             if !self.delivered.is_empty() {
                 found.progress = true;
-                self.sink.waits.delivered(self.delivered.drain(..));
+                self.sink.waits.delivered_runs(self.delivered.drain(..));
             }
         }
         if let Some(client) = self.client.as_ref().filter(|_| found.backlog) {
@@ -191,14 +200,18 @@ impl Server {
         let stops = self.shared.stop.load(Ordering::Relaxed);
         let timeout = match found {
             Found { more: true, .. } => Duration::ZERO,
-            Found { backlog: true, .. } => self.pause,
+            Found { progress: true, .. } | Found { backlog: true, .. } => self.pause,
             _ if stops => LAZY,
             _ => IDLE,
         };
-        self.shared.wake.falls_asleep();
+        // While the client reads, the next look comes soon enough by itself; to be woken for each burst would cost more than the look.
+        let rests = !found.more && !found.progress;
+        if rests {
+            self.shared.wake.falls_asleep();
+        }
         self.refresh();
-        let nothing = found.backlog || self.lanes.iter().all(|lane| lane.ring.is_empty());
-        let timeout = if nothing { timeout } else { Duration::ZERO };
+        let came = rests && !found.backlog && self.lanes.iter().any(|lane| !lane.ring.is_empty());
+        let timeout = if came { Duration::ZERO } else { timeout };
         self.deaf = self.deaf.filter(|until| now < *until);
         let listens = if self.deaf.is_none() && !stops { PollFlags::POLLIN } else { PollFlags::empty() };
         let wake = self.shared.wake.fd();
@@ -209,7 +222,9 @@ impl Server {
         // An interrupted sleep is a short one.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(timeout)), None);
         let [_, knocks, speaks] = fds.map(|fd| fd.any().unwrap_or(false));
-        self.shared.wake.is_awake();
+        if rests {
+            self.shared.wake.is_awake();
+        }
         if speaks {
             self.hear(now);
         }

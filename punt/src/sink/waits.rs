@@ -38,11 +38,16 @@ pub struct Wait {
 impl Waits {
     /// For the sink's thread: records that are delivered now, each with its class and when it was received, in nanoseconds since 1970.
     pub(super) fn delivered(&self, records: impl Iterator<Item = (u8, u64)>) {
+        self.delivered_runs(records.map(|(class, received)| (class, received, 1)));
+    }
+
+    /// The same, of so many records each.
+    pub(super) fn delivered_runs(&self, runs: impl Iterator<Item = (u8, u64, u64)>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         let mut classes = self.0.lock();
-        for (class, received) in records {
+        for (class, received, records) in runs {
             if let Some(histogram) = classes.get_mut(class as usize) {
-                histogram.saturating_record(now.saturating_sub(received));
+                histogram.saturating_record_n(now.saturating_sub(received), records);
             }
         }
     }

@@ -25,6 +25,7 @@ pub mod reasons;
 pub mod run;
 pub mod sinks;
 pub mod tables;
+pub mod transit;
 pub mod wire;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use dpdk_sys::Burst;
 use etherparse::PacketBuilder;
 
 use punt::Target;
@@ -15,8 +16,8 @@ use punt::dispatch::{FATES, Outbox};
 use punt::sink::{Dirty, Settled, Sink};
 
 use crate::counters::{Counters, FIRST_FATE};
-use crate::graph::Graph;
-use crate::node::{Context, Edges, NextOf, Node, Stage, To};
+use crate::graph::{Graph, Stages};
+use crate::node::{Context, Edges, Node, Stage, To};
 use crate::nodes::{self, transmit::Transmit};
 use crate::packet::{Meta, NO_OFFSET, Packet};
 use crate::quiescent::{Domain, Reader};
@@ -160,56 +161,21 @@ impl Router {
         self.tables.hops[index as usize].replace(Some(hop), &mut Vec::new());
     }
 
-    /// Runs one packet through one node, once alone and once in a frame: the edge must be the same.
-    pub fn run<N: Node>(&mut self, node: &mut N, packet: Packet) -> (N::Next, Packet)
-    where
-        N::Next: PartialEq + std::fmt::Debug,
-    {
-        let segments: Vec<_> = packet.mbuf.segments().collect();
-        let copy = Packet { mbuf: dpdk_sys::Packet::from_segments(&segments), meta: packet.meta };
-        let mut frame = [packet, copy];
-        let guard = self.reader.enter();
-        let context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now: 0 };
-        let [packet, copy] = &mut frame;
-        let next = node.packet(&context, packet);
-        let mut row = [u8::MAX];
-        node.frame(&context, std::slice::from_mut(copy), &mut NextOf::over(&mut row));
-        assert_eq!(next.index(), row[0], "{next:?} alone, another edge in a frame");
-        assert_eq!(packet.mbuf.to_vec(), copy.mbuf.to_vec());
-        assert_eq!(packet.meta, copy.meta);
-        let [packet, copy] = frame;
-        copy.mbuf.free();
-        (next, packet)
-    }
-
-    /// Runs one packet through one node as it is, its headroom too.
-    pub fn alone<N: Node>(&mut self, node: &mut N, mut packet: Packet) -> (N::Next, Packet) {
+    /// Runs one packet through one node.
+    pub fn run<N: Node>(&mut self, node: &mut N, mut packet: Packet) -> (N::Next, Packet) {
         let guard = self.reader.enter();
         let context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now: 0 };
         (node.packet(&context, &mut packet), packet)
     }
 
     /// The edge that one packet takes out of one node.
-    pub fn edge<N: Node>(&mut self, node: &mut N, packet: Packet) -> N::Next
-    where
-        N::Next: PartialEq + std::fmt::Debug,
-    {
+    pub fn edge<N: Node>(&mut self, node: &mut N, packet: Packet) -> N::Next {
         let (next, packet) = self.run(node, packet);
         packet.mbuf.free();
         next
     }
 
-    /// The indices of the edges that the packets of one frame take.
-    pub fn frame<N: Node>(&mut self, node: &mut N, mut packets: Vec<Packet>) -> Vec<u8> {
-        let mut row = vec![u8::MAX; packets.len()];
-        let guard = self.reader.enter();
-        let context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now: 0 };
-        node.frame(&context, &mut packets, &mut NextOf::over(&mut row));
-        packets.into_iter().for_each(|packet| packet.mbuf.free());
-        row
-    }
-
-    /// Runs a frame through a stage that takes packets out of it: the edges of those that are left.
+    /// Runs a frame through a stage: the edges of those packets that it leaves there.
     pub fn stage(&mut self, stage: &mut dyn Stage, frame: &mut Vec<Packet>) -> Vec<u8> {
         let at = self.plan.node(stage.name()).expect("a node of the graph");
         let mut row = vec![u8::MAX; frame.len()];
@@ -295,8 +261,12 @@ impl Whole {
     pub const BURST: usize = 64;
 
     pub fn new() -> Whole {
+        Whole::of(nodes::all(Transmit::new(Vec::new(), Self::BURST)))
+    }
+
+    /// Of other stages that do the same.
+    pub fn of(stages: Stages) -> Whole {
         let router = Router::new();
-        let stages = nodes::all(Transmit::new(Vec::new(), Self::BURST));
         let fairness = crate::sinks::fairness(1).remove(0);
         let outbox = Outbox::new(0, 1, clock(), Arc::<Dirty>::default(), fairness);
         let graph = Graph::new(stages, &router.plan, Self::BURST, outbox);
@@ -308,9 +278,13 @@ impl Whole {
         let Router { tables, counters, reader, .. } = &mut self.router;
         let guard = reader.enter();
         let context = Context { tables, guard: &guard, counters, now: 0 };
-        let first = self.graph.frame(self.graph.stage("ether-input").expect("a node of the graph"));
-        first.extend(frames.into_iter().map(|mbuf| Packet::received(mbuf, LAN)));
-        self.put += first.len() as u64;
+        let first = self.graph.stage("ether-input").expect("a node of the graph");
+        let mut burst = Burst::new(Self::BURST as u16);
+        for mbuf in frames {
+            burst.push(mbuf).expect("a burst at the most");
+        }
+        self.put += burst.len() as u64;
+        self.graph.receive(first, LAN, &mut burst, &context);
         self.graph.run(&context);
     }
 

@@ -30,7 +30,7 @@ const NODES: [(&str, &str); 6] = [
     ("ip6-lookup, ip6-rewrite", "lookup::Ip6Lookup, engine::nodes::ip6::rewrite::Ip6Rewrite>"),
     ("transmit", "::Transmit<forwarding::wire::Wire>"),
 ];
-const RUN: &str = " as engine::node::Stage>::run";
+const RUN: [&str; 2] = [" as engine::node::Stage>::run", " as engine::node::Stage>::receive"];
 const LOOKUP: [&str; 2] = ["dp_fib4_lookup", "dp_fib6_lookup"];
 const SEND: &str = "<forwarding::wire::Wire as engine::nodes::transmit::Queue>::send";
 const RECEIVE: &str = "dp_ring_dequeue";
@@ -63,7 +63,7 @@ impl Counts {
         let (send, total) = (graph.sent(), graph.net());
         let mut parts = Vec::new();
         for (node, function) in NODES {
-            let all = graph.inclusive(&format!("{function}{RUN}"));
+            let all: f64 = RUN.iter().map(|run| graph.inclusive(&format!("{function}{run}"))).sum();
             let own = match node {
                 "transmit" => all - send,
                 _ if node.contains("lookup") => all - lookup,

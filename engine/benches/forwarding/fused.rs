@@ -155,10 +155,10 @@ fn examine(context: &Context, packets: &[dpdk_sys::Packet], destinations: &mut [
         return destinations.fill(UNUSUAL);
     };
     for (packet, destination) in packets.iter().zip(destinations) {
-        *destination = match ordinary(ours, packet) {
-            Some(Ordinary::Ip4(destination)) => destination,
-            _ => UNUSUAL,
-        };
+        *destination = UNUSUAL;
+        if let Some(Ordinary::Ip4(address)) = ordinary(ours, packet) {
+            *destination = address;
+        }
     }
 }
 

@@ -63,12 +63,13 @@ fn new(bytes: &[u8]) -> NonNull<Mbuf> {
     let Some(mbuf) = NonNull::new(unsafe { alloc_zeroed(layout) }.cast::<Mbuf>()) else {
         handle_alloc_error(layout)
     };
-    // SAFETY: the allocation is an Mbuf, for which zero is a value in every field, followed by the buffer.
+    // SAFETY: the allocation is an Mbuf, for which zero is a value in every field but the first, which is set before anybody looks, followed by
+    // the buffer.
     unsafe {
-        let buf_addr = mbuf.as_ptr().add(1).cast::<u8>();
-        ptr::copy_nonoverlapping(bytes.as_ptr(), buf_addr.add(HEADROOM.into()), bytes.len());
+        let buf_addr = mbuf.add(1).cast::<u8>();
+        ptr::copy_nonoverlapping(bytes.as_ptr(), buf_addr.add(HEADROOM.into()).as_ptr(), bytes.len());
+        (&raw mut (*mbuf.as_ptr()).buf_addr).write(buf_addr);
         let fields = &mut *mbuf.as_ptr();
-        fields.buf_addr = buf_addr;
         fields.buf_len = buffer as u16;
         fields.data_off = HEADROOM;
         fields.data_len = bytes.len() as u16;

@@ -45,7 +45,7 @@ pub use fib::{
     Family, Fib, Fib4, Fib4Writer, Fib6, Fib6Writer, FibWriter, MAX_HOP, V4, V6, fib4, fib6, memory_of_fib4,
     memory_of_fib6,
 };
-pub use packet::{Checksum, Packet, Tag, free_bulk, lost};
+pub use packet::{Packet, Tag, free_bulk, lost};
 pub use pool::{DEFAULT_DATA_ROOM, HEADROOM, MAX_POOL_CACHE, Pool, memory_of_pool};
 pub use port::{Info, Link, Port, PortConfig, Stats};
 pub use queue::{RxQueue, TxQueue};

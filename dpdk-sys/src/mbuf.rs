@@ -10,7 +10,7 @@ use crate::ffi;
 /// `struct rte_mbuf`: one segment of a packet. The first segment of a chain also speaks for the whole packet.
 #[repr(C, align(64))]
 pub(crate) struct Mbuf {
-    pub(crate) buf_addr: *mut u8,
+    pub(crate) buf_addr: NonNull<u8>,
     pub(crate) buf_iova: u64,
     pub(crate) data_off: u16,
     pub(crate) refcnt: u16,
@@ -73,7 +73,10 @@ impl Mbuf {
         // SAFETY: DPDK and this crate keep data_off + data_len within the buffer at buf_addr, which lives as long as
         // the mbuf. Whoever has &self has a share in the packet that owns both, so nobody writes there.
         unsafe {
-            std::slice::from_raw_parts(self.buf_addr.add(usize::from(self.data_off)), self.data_len.into())
+            std::slice::from_raw_parts(
+                self.buf_addr.add(usize::from(self.data_off)).as_ptr(),
+                self.data_len.into(),
+            )
         }
     }
 
@@ -83,7 +86,7 @@ impl Mbuf {
         // SAFETY: as in data(); &mut self comes from the packet's only owner.
         unsafe {
             std::slice::from_raw_parts_mut(
-                self.buf_addr.add(usize::from(self.data_off)),
+                self.buf_addr.add(usize::from(self.data_off)).as_ptr(),
                 self.data_len.into(),
             )
         }

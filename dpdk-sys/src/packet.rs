@@ -21,17 +21,6 @@ pub struct Packet(NonNull<Mbuf>);
 // SAFETY: a packet is the only owner of its mbufs (reference count 1), and DPDK takes back mbufs from any thread.
 unsafe impl Send for Packet {}
 
-/// What the receiver found out about the IPv4 header checksum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checksum {
-    /// Nothing: software looks.
-    Unknown,
-    /// It is right.
-    Good,
-    /// It is wrong.
-    Bad,
-}
-
 /// What a punted packet carries with it, in an mbuf dynamic field; set when it takes a punt edge, kept until it is
 /// freed. Of a packet that was never tagged it is whatever the buffer's last user left there.
 #[repr(C)]
@@ -207,13 +196,18 @@ impl Packet {
         (self.first().ol_flags & ffi::DP_RX_RSS_HASH != 0).then_some(self.first().rss)
     }
 
-    /// What the receiver says about the IPv4 header checksum.
+    /// Whether the IPv4 header checksum is right: as the receiver says, or else by `sum`.
     #[inline(always)]
-    pub fn ip_checksum(&self) -> Checksum {
-        match self.first().ol_flags & (ffi::DP_RX_IP_CKSUM_GOOD | ffi::DP_RX_IP_CKSUM_BAD) {
-            ffi::DP_RX_IP_CKSUM_GOOD => Checksum::Good,
-            ffi::DP_RX_IP_CKSUM_BAD => Checksum::Bad,
-            _ => Checksum::Unknown,
+    pub fn is_ip_checksum_right(&self, sum: impl FnOnce() -> bool) -> bool {
+        /// Bad and good is DPDK's word for one that does not matter, for the packet never was on a wire.
+        #[cold]
+        fn said_bad(flags: u64, sum: impl FnOnce() -> bool) -> bool {
+            flags & ffi::DP_RX_IP_CKSUM_GOOD != 0 && sum()
+        }
+        let flags = self.first().ol_flags;
+        match flags & ffi::DP_RX_IP_CKSUM_BAD {
+            0 => flags & ffi::DP_RX_IP_CKSUM_GOOD != 0 || sum(),
+            _ => said_bad(flags, sum),
         }
     }
 
@@ -349,7 +343,7 @@ mod tests {
     fn a_packet_from_bytes_is_those_bytes() {
         let packet = Packet::from_bytes(&[1, 2, 3]);
         assert_eq!((packet.bytes(), packet.len(), packet.segment_count()), (&[1, 2, 3][..], 3, 1));
-        assert_eq!((packet.rss_hash(), packet.ip_checksum()), (None, Checksum::Unknown));
+        assert_eq!(packet.rss_hash(), None);
         assert_eq!(format!("{packet:?}"), "Packet(3 bytes in 1 segments)");
         packet.free();
         let empty = Packet::from_bytes(&[]);
@@ -458,11 +452,22 @@ mod tests {
     #[test]
     fn what_the_receiver_said_is_read_from_the_flags() {
         let mut packet = Packet::from_bytes(b"frame");
-        packet.first_mut().ol_flags = ffi::DP_RX_RSS_HASH | ffi::DP_RX_IP_CKSUM_BAD;
+        let (good, bad) = (ffi::DP_RX_IP_CKSUM_GOOD, ffi::DP_RX_IP_CKSUM_BAD);
         packet.first_mut().rss = 0xfeed;
-        assert_eq!((packet.rss_hash(), packet.ip_checksum()), (Some(0xfeed), Checksum::Bad));
-        packet.first_mut().ol_flags = ffi::DP_RX_IP_CKSUM_GOOD;
-        assert_eq!((packet.rss_hash(), packet.ip_checksum()), (None, Checksum::Good));
+        for (flags, hash, by_sum) in [
+            (0, None, [false, true]),
+            (ffi::DP_RX_RSS_HASH | bad, Some(0xfeed), [false, false]),
+            (good, None, [true, true]),
+            (good | bad, None, [false, true]),
+        ] {
+            packet.first_mut().ol_flags = flags;
+            assert_eq!(packet.rss_hash(), hash);
+            assert_eq!(
+                [false, true].map(|sum| packet.is_ip_checksum_right(|| sum)),
+                by_sum,
+                "flags {flags:x}"
+            );
+        }
         packet.free();
     }
 }

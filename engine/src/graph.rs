@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use dpdk_sys::Tag;
+use dpdk_sys::{Burst, Tag};
 use punt::dispatch::{Entry, Fate, Fates, Outbox, PassiveTo, Punted};
 
 use crate::counters::Counters;
@@ -170,6 +170,21 @@ impl Graph {
         &mut self.stages[at].frame
     }
 
+    /// Has the stage at `at`, which has nothing else to do, run over a burst that `interface` received. The burst is no longer than those that
+    /// the graph was made for; [`run`](Graph::run) does the rest.
+    #[inline]
+    pub fn receive(&mut self, at: usize, interface: u32, burst: &mut Burst, context: &Context) {
+        let given = burst.len();
+        let timed = (self.loops + 1).is_multiple_of(TIMED_LOOP);
+        let before = if timed { dpdk_sys::tsc() } else { 0 };
+        self.step(at, context, given, |slot, next| {
+            slot.stage.receive(context, interface, burst, &mut slot.frame, next, slot.first_edge);
+        });
+        if timed {
+            self.time(at, context, before, given);
+        }
+    }
+
     /// Runs until every packet has its verdict. The frames hold no more than a burst together.
     #[inline]
     pub fn run(&mut self, context: &Context) {
@@ -197,6 +212,11 @@ impl Graph {
     fn run_timed(&mut self, at: usize, context: &Context) {
         let before = dpdk_sys::tsc();
         let packets = self.run_stage(at, context);
+        self.time(at, context, before, packets);
+    }
+
+    #[cold]
+    fn time(&self, at: usize, context: &Context, before: u64, packets: usize) {
         let calls = self.stages[at].calls;
         context.counters.add(calls + 2, dpdk_sys::tsc() - before);
         context.counters.add(calls + 3, packets as u64);
@@ -205,20 +225,29 @@ impl Graph {
     /// Runs one stage over its frame and sends each packet along its edge.
     #[inline(always)]
     fn run_stage(&mut self, at: usize, context: &Context) -> usize {
+        let given = self.stages[at].frame.len();
+        self.step(at, context, given, |slot, next| {
+            slot.stage.run(context, &mut slot.frame, next, slot.first_edge);
+        });
+        given
+    }
+
+    /// Has one stage see to so many packets and sends each along its edge.
+    #[inline(always)]
+    fn step(&mut self, at: usize, context: &Context, given: usize, run: impl FnOnce(&mut Slot, &mut [u8])) {
+        if given == 0 {
+            return;
+        }
         let Graph { stages, next, .. } = self;
         let slot = &mut stages[at];
-        let given = slot.frame.len().min(next.len());
-        if given == 0 {
-            return 0;
-        }
         context.counters.add(slot.calls, 1);
         context.counters.add(slot.calls + 1, given as u64);
         crate::panic::entering(slot.name);
-        slot.stage.run(context, &mut slot.frame, &mut next[..given], slot.first_edge);
+        let next = next.get_mut(..given).unwrap_or_default();
+        run(slot, next);
         if !slot.frame.is_empty() {
             self.dispatch(at, context);
         }
-        given
     }
 
     /// Sends the packets that are left in the frame of the stage at `at` along their edges.

@@ -27,6 +27,7 @@ pub mod reasons;
 pub mod run;
 pub mod sinks;
 pub mod tables;
+pub mod transit;
 pub mod wire;
 
 #[cfg(any(test, fuzzing))]

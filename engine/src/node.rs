@@ -3,8 +3,7 @@
 //! An edge is another node, a punt with a reason, a drop with a text, or the end of the
 //! packet's way. The enum of a node's edges says all that can happen there; counters, statistics and the drawn graph come from it.
 
-use std::marker::PhantomData;
-
+use dpdk_sys::Burst;
 use punt::reason::Reason;
 
 use crate::counters::Counters;
@@ -37,17 +36,6 @@ pub trait Node: Send + 'static {
 
     /// Says where `packet` goes. Total: no bytes whatever make it panic.
     fn packet(&mut self, context: &Context, packet: &mut Packet) -> Self::Next;
-
-    /// Says it for a whole frame. Override it to look up in bulk or to prefetch.
-    #[inline(always)]
-    fn frame<O: Onward<Self::Next>>(
-        &mut self,
-        context: &Context,
-        packets: &mut [Packet],
-        next: &mut NextOf<Self::Next, O>,
-    ) {
-        next.each(packets, |packet| Some(self.packet(context, packet)));
-    }
 }
 
 /// The edges of a node: an enum made by [`edges!`](crate::edges).
@@ -96,133 +84,6 @@ impl<N: Node> Named for N {
     const NAME: &'static str = <N as Node>::NAME;
 }
 
-/// The edges that the packets of a frame take, one for each: the first of the node's, unless another is set. So the first is best the
-/// one that most packets take.
-pub struct NextOf<'a, E, O = Stop> {
-    row: &'a mut [u8],
-    onward: O,
-    edges: PhantomData<E>,
-}
-
-/// What becomes of a packet when its edge is known. Says the number that stands for it in the row.
-pub trait Onward<E>: Copy {
-    /// By the first edge.
-    fn first(self, packet: &mut Packet) -> u8;
-    /// By any edge.
-    fn any(self, edge: E, packet: &mut Packet) -> u8;
-}
-
-/// It waits for the rest of its frame. Its number is the edge's index.
-#[derive(Clone, Copy)]
-pub struct Stop;
-
-impl<E: Edges> Onward<E> for Stop {
-    #[inline(always)]
-    fn first(self, _: &mut Packet) -> u8 {
-        0
-    }
-
-    #[inline(always)]
-    fn any(self, edge: E, _: &mut Packet) -> u8 {
-        edge.index()
-    }
-}
-
-/// By the first edge it goes through another node at once: see [`Joined`].
-#[derive(Clone, Copy)]
-struct Through<'a, N> {
-    context: &'a Context<'a>,
-    node: N,
-}
-
-impl<E: Edges, N: Node + Copy> Onward<E> for Through<'_, N> {
-    #[inline(always)]
-    fn first(mut self, packet: &mut Packet) -> u8 {
-        match self.node.packet(self.context, packet).index() {
-            0 => 0,
-            edge => E::EDGES.len() as u8 - 1 + edge,
-        }
-    }
-
-    #[inline(always)]
-    fn any(self, edge: E, packet: &mut Packet) -> u8 {
-        /// Not inlined, that the way of most packets is compiled for them alone.
-        #[inline(never)]
-        fn first<E, O: Onward<E>>(onward: O, packet: &mut Packet) -> u8 {
-            onward.first(packet)
-        }
-        match edge.index() {
-            0 => first::<E, _>(self, packet),
-            edge => edge,
-        }
-    }
-}
-
-impl<'a, E: Edges> NextOf<'a, E> {
-    /// Over a row of edge indices.
-    #[inline(always)]
-    pub fn over(row: &'a mut [u8]) -> Self {
-        NextOf::by(row, Stop)
-    }
-}
-
-impl<'a, E: Edges, O: Onward<E>> NextOf<'a, E, O> {
-    #[inline(always)]
-    fn by(row: &'a mut [u8], onward: O) -> Self {
-        row.fill(0);
-        NextOf { row, onward, edges: PhantomData }
-    }
-
-    /// Has `decide` say where each packet goes; `None` is short for the first edge.
-    #[inline(always)]
-    pub fn each(&mut self, packets: &mut [Packet], mut decide: impl FnMut(&mut Packet) -> Option<E>) {
-        self.each_with(packets, std::iter::repeat(()), |packet, ()| decide(packet));
-    }
-
-    /// Has `decide` say where each packet goes, by what was found out about it in bulk.
-    #[inline(always)]
-    pub fn each_with<T>(
-        &mut self,
-        packets: &mut [Packet],
-        found: impl IntoIterator<Item = T>,
-        mut decide: impl FnMut(&mut Packet, T) -> Option<E>,
-    ) {
-        for ((packet, place), found) in packets.iter_mut().zip(&mut *self.row).zip(found) {
-            let number = match decide(packet, found) {
-                None => self.onward.first(packet),
-                Some(edge) => self.onward.any(edge, packet),
-            };
-            if number != 0 {
-                *place = number;
-            }
-        }
-    }
-
-    /// The packets in runs that have the same `key`.
-    #[inline(always)]
-    pub fn runs<'p, K: Copy + PartialEq>(
-        &mut self,
-        mut packets: &'p mut [Packet],
-        key: impl Fn(&Packet) -> K,
-    ) -> impl Iterator<Item = (K, &'p mut [Packet], NextOf<'_, E, O>)> {
-        let (mut row, onward) = (&mut *self.row, self.onward);
-        std::iter::from_fn(move || {
-            let first = key(packets.first()?);
-            let len = packets.iter().position(|packet| key(packet) != first).unwrap_or(packets.len());
-            let run = packets.split_off_mut(..len)?;
-            let row = row.split_off_mut(..len.min(row.len()))?;
-            Some((first, run, NextOf { row, onward, edges: PhantomData }))
-        })
-    }
-
-    /// The edges of `size` packets at a time.
-    #[inline(always)]
-    pub fn chunks(&mut self, size: usize) -> impl Iterator<Item = NextOf<'_, E, O>> {
-        let onward = self.onward;
-        self.row.chunks_mut(size).map(move |row| NextOf { row, onward, edges: PhantomData })
-    }
-}
-
 /// A node as the runtime sees it: whole frames, edges as numbers.
 pub trait Stage: Send {
     /// The node's name.
@@ -242,6 +103,20 @@ pub trait Stage: Send {
     /// Runs it over a frame: `next` gets an edge for each packet that is left in `frame`. A stage that takes packets out of the frame
     /// counts them under their edge itself, from `first_edge` on.
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], first_edge: usize);
+
+    /// Fills its frame with what `interface` received, and runs it over that.
+    fn receive(
+        &mut self,
+        context: &Context,
+        interface: u32,
+        burst: &mut Burst,
+        frame: &mut Vec<Packet>,
+        next: &mut [u8],
+        first_edge: usize,
+    ) {
+        frame.extend(burst.drain().map(|mbuf| Packet::received(mbuf, interface)));
+        self.run(context, frame, next, first_edge);
+    }
 }
 
 impl<N: Node> Stage for N {
@@ -262,19 +137,76 @@ impl<N: Node> Stage for N {
     }
 
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], _: usize) {
-        self.frame(context, frame, &mut NextOf::over(next));
+        for (packet, place) in frame.iter_mut().zip(next) {
+            *place = self.packet(context, packet).index();
+        }
     }
 }
 
-/// Two nodes in one loop: packets that take the first edge of `A`, which leads to `B`, go through `B` at once, while what is known about
-/// them is still in registers. To everybody else they are two nodes: each says what it does, and is counted, for itself. Their time is that
-/// of `A`.
+/// Two nodes in one loop: packets that take the first edge of `A`, which leads to `B`, go through `B` at once, and ordinary ones go through
+/// both by what `A` knows of both (see [`Leads`]). To everybody else they are two nodes: each says what it does, and is counted, for itself.
+/// Their time is that of `A`.
 ///
 /// In the row of edges the number of an edge of `A` is its index, and that of an edge of `B` comes behind them; but 0 is that of the first
 /// edge of `B`.
 pub struct Joined<A, B>(pub A, pub B);
 
-impl<A: Node, B: Node + Copy> Stage for Joined<A, B> {
+/// A node that knows which packets neither itself nor `B`, which its first edge leads to, has anything to say about.
+pub trait Leads<B: Node>: Node {
+    /// Takes ordinary packets of a frame through both nodes, so that they leave `B` by its first edge; has `rest` take the others, by the
+    /// edge they take here.
+    fn lead(&mut self, context: &Context, packets: &mut [Packet], rest: &mut Rest<B>) {
+        for (at, packet) in packets.iter_mut().enumerate() {
+            let edge = self.packet(context, packet);
+            rest.take(at, edge, packet);
+        }
+    }
+
+    /// The same with packets that `interface` has just received, on their way into a frame.
+    fn lead_received(
+        &mut self,
+        context: &Context,
+        interface: u32,
+        burst: &mut Burst,
+        frame: &mut Vec<Packet>,
+        rest: &mut Rest<B>,
+    ) {
+        frame.extend(burst.drain().map(|mbuf| Packet::received(mbuf, interface)));
+        self.lead(context, frame, rest);
+    }
+}
+
+/// What becomes of packets that are not ordinary for two joined nodes.
+pub struct Rest<'a, B> {
+    context: &'a Context<'a>,
+    then: &'a mut B,
+    row: &'a mut [u8],
+}
+
+impl<B: Node> Rest<'_, B> {
+    /// Takes the packet at this place of the frame along an edge of the first node, through the second if it leads there.
+    #[inline(always)]
+    pub fn take<E: Edges>(&mut self, at: usize, edge: E, packet: &mut Packet) {
+        let number = match edge.index() {
+            0 => self.through(E::EDGES.len() as u8, packet),
+            edge => edge,
+        };
+        if let Some(place) = self.row.get_mut(at) {
+            *place = number;
+        }
+    }
+
+    /// Not inlined, that the way of ordinary packets is compiled for them alone.
+    #[inline(never)]
+    fn through(&mut self, edges: u8, packet: &mut Packet) -> u8 {
+        match self.then.packet(self.context, packet).index() {
+            0 => 0,
+            edge => edges - 1 + edge,
+        }
+    }
+}
+
+impl<A: Leads<B>, B: Node> Stage for Joined<A, B> {
     fn name(&self) -> &'static str {
         <A as Node>::NAME
     }
@@ -292,8 +224,22 @@ impl<A: Node, B: Node + Copy> Stage for Joined<A, B> {
     }
 
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], _: usize) {
-        let through = Through { context, node: self.1 };
-        self.0.frame(context, frame, &mut NextOf::by(next, through));
+        next.fill(0);
+        self.0.lead(context, frame, &mut Rest { context, then: &mut self.1, row: next });
+    }
+
+    fn receive(
+        &mut self,
+        context: &Context,
+        interface: u32,
+        burst: &mut Burst,
+        frame: &mut Vec<Packet>,
+        next: &mut [u8],
+        _: usize,
+    ) {
+        next.fill(0);
+        let mut rest = Rest { context, then: &mut self.1, row: next };
+        self.0.lead_received(context, interface, burst, frame, &mut rest);
     }
 }
 

@@ -187,13 +187,28 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Joined;
-    use crate::nodes::ip4::{Ip4Input, Ip4Local, Ip4Lookup, Ip4Options};
+    use crate::node::{Context, Joined, Leads, Node};
+    use crate::nodes::ip4::{Ip4Local, Ip4Lookup, Ip4Options};
+    use crate::packet::Packet;
+
+    /// A node that nobody's first edge leads to.
+    struct Unled;
+
+    impl Node for Unled {
+        const NAME: &'static str = "unled";
+        type Next = <Ip4Options as Node>::Next;
+
+        fn packet(&mut self, context: &Context, packet: &mut Packet) -> Self::Next {
+            Ip4Options.packet(context, packet)
+        }
+    }
+
+    impl Leads<Unled> for Ip4Lookup {}
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let stages: Stages =
-            vec![Box::new(Joined(Ip4Lookup, Ip4Input)), Box::new(Ip4Local), Box::new(Ip4Options)];
+            vec![Box::new(Joined(Ip4Lookup, Unled)), Box::new(Ip4Local), Box::new(Ip4Options)];
         let wrong = Plan::new(&stages, 1).err().map(|wrong| wrong.to_string());
         assert_eq!(
             wrong.as_deref(),
@@ -201,7 +216,7 @@ mod tests {
                 "the graph is wired wrongly: ip4-lookup leads to ip4-rewrite, which is not in the graph; \
                  ip4-local leads to punt-redirect, which is not in the graph; \
                  ip4-lookup leads to ip4-rewrite, which is not in the graph; \
-                 ip4-lookup is joined with ip4-input, but its first edge leads elsewhere"
+                 ip4-lookup is joined with unled, but its first edge leads elsewhere"
             )
         );
     }

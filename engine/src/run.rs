@@ -156,9 +156,7 @@ impl Worker {
                 packets += count;
                 self.counters.add_total(Total::Received, count as u64);
                 self.counters.add_total(Total::Bursts, 1);
-                let interface = input.interface;
-                let frame = self.graph.frame(self.first);
-                frame.extend(self.received.drain().map(|mbuf| Packet::received(mbuf, interface)));
+                self.graph.receive(self.first, input.interface, &mut self.received, &context);
                 self.graph.run(&context);
             }
         }

@@ -40,8 +40,8 @@ pub mod protocol {
 /// # Panics
 /// If `bytes` ends before it; with a constant `at` into an array the check is gone at compile time.
 #[inline(always)]
-pub const fn be16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+pub fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes(part(bytes, at))
 }
 
 /// The big-endian double word at `at`.
@@ -49,8 +49,17 @@ pub const fn be16(bytes: &[u8], at: usize) -> u16 {
 /// # Panics
 /// As [`be16`].
 #[inline(always)]
-pub const fn be32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+pub fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(part(bytes, at))
+}
+
+/// The `N` bytes at `at`, in one load.
+///
+/// # Panics
+/// As [`be16`].
+#[inline(always)]
+pub fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    *bytes[at..].first_chunk().expect("bytes end before the word")
 }
 
 /// An IPv4 header without options (RFC 791).

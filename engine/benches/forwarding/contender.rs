@@ -8,7 +8,6 @@ use engine::graph::{Graph, Plan, Stages};
 use engine::node::{Context, Named};
 use engine::nodes::ether::EtherInput;
 use engine::nodes::transmit::{Egress, Queue, Transmit};
-use engine::packet::Packet;
 use engine::quiescent::{Domain, Reader};
 use engine::tables::Tables;
 use punt::clock::Clock;
@@ -142,8 +141,7 @@ impl Contender for InGraph {
         let context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now: tsc() };
         self.counters.add_total(Total::Received, count as u64);
         self.counters.add_total(Total::Bursts, 1);
-        let frame = self.graph.frame(self.first);
-        frame.extend(self.received.drain().map(|mbuf| Packet::received(mbuf, LAN)));
+        self.graph.receive(self.first, LAN, &mut self.received, &context);
         self.graph.run(&context);
         if self.exceptions {
             self.wire.refill();

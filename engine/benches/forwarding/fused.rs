@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use dpdk_sys::{Burst, Checksum, Tag, free_bulk, tsc};
+use dpdk_sys::{Burst, Tag, free_bulk, tsc};
 use engine::counters::{Counters, PerInterface, Total};
 use engine::graph::{Graph, Plan};
 use engine::node::{Context, Named};
@@ -14,8 +14,8 @@ use engine::nodes::ether::EtherInput;
 use engine::nodes::transmit::Queue;
 use engine::packet::Packet;
 use engine::quiescent::{Domain, Reader};
-use engine::tables::{Adjacency, Interface, MacAddress, NO_INTERFACE, Tables};
-use engine::wire::{ETHERTYPE_IP4, Ip4};
+use engine::tables::{Adjacency, NO_INTERFACE, Tables};
+use engine::transit::{HEADERS4, Ordinary, forward4, ordinary};
 use punt::dispatch::Fate;
 
 use crate::contender::{Contender, outbox, plan, stages};
@@ -24,8 +24,6 @@ use crate::wire::Wire;
 
 /// The largest burst.
 const BURST: usize = 256;
-/// Ethernet and IPv4.
-const HEADERS: usize = 34;
 /// The destination of a packet that is not for this loop: the graph drops what is sent to it.
 const UNUSUAL: u32 = 0;
 
@@ -152,51 +150,17 @@ impl Contender for Fused {
 fn examine(context: &Context, packets: &[dpdk_sys::Packet], destinations: &mut [u32]) {
     packets.iter().for_each(|packet| packet.prefetch());
     packets.iter().for_each(|packet| packet.prefetch_data());
-    let Some(interface) = context.tables.interface(LAN, context.guard) else {
+    let interface = context.tables.interface(LAN, context.guard).filter(|interface| interface.up);
+    let Some(ours) = interface.map(|interface| interface.mac) else {
         return destinations.fill(UNUSUAL);
     };
     for (packet, destination) in packets.iter().zip(destinations) {
-        *destination = destination_of(interface, packet).unwrap_or(UNUSUAL);
+        *destination = UNUSUAL;
+        if let Some(Ordinary::Ip4(address)) = ordinary(ours, packet) {
+            *destination = address;
+        }
     }
 }
-
-/// Where an IPv4 packet goes that is in order and for this loop.
-#[inline(always)]
-fn destination_of(interface: &Interface, packet: &dpdk_sys::Packet) -> Option<u32> {
-    let frame = packet.bytes().first_chunk::<HEADERS>()?;
-    let (header, ip) = (frame.first_chunk::<16>()?, Ip4(frame.last_chunk::<20>()?));
-    let (to, from) = (MacAddress::at(header, 0), MacAddress::at(header, 6));
-    if to != interface.mac || from == interface.mac || from.is_group() || from.is_zero() || !interface.up {
-        return None;
-    }
-    if header[12..] != [0x08, 0x00, 0x45, header[15]] {
-        return None;
-    }
-    if ip.total_len() < 20 || ip.total_len() as u32 + 14 > packet.len() {
-        return None;
-    }
-    // Loaded before the ways part, or the compiler loads them byte by byte.
-    let (source, destination) = (ip.source(), ip.destination());
-    match packet.ip_checksum() {
-        Checksum::Good => {}
-        Checksum::Unknown if ip.is_checksum_right() => {}
-        _ => return None,
-    }
-    let martian = |address: u32| MARTIANS[(address >> 24) as usize];
-    (!martian(source) && !martian(destination) && source != destination).then_some(destination)
-}
-
-/// First octets that need a closer look.
-const MARTIANS: [bool; 256] = {
-    let mut martians = [false; 256];
-    (martians[0], martians[127], martians[169]) = (true, true, true);
-    let mut first = 224;
-    while first < 256 {
-        martians[first] = true;
-        first += 1;
-    }
-    martians
-};
 
 /// Why a packet is not sent.
 enum Exception {
@@ -218,21 +182,16 @@ fn route<'a>(
     if destination == UNUSUAL || adjacency.interface == LAN {
         return Err(Exception::Unusual);
     }
-    let len = mbuf.len();
-    let Some(frame) = mbuf.bytes_mut().first_chunk_mut::<HEADERS>() else { return Err(Exception::Unusual) };
-    if frame[22] <= 1 {
-        return Err(Exception::Expired);
+    if forward4(mbuf, adjacency) { Ok(adjacency) } else { Err(why_not(mbuf)) }
+}
+
+/// Why a packet is not forwarded that is otherwise ordinary.
+#[cold]
+fn why_not(mbuf: &dpdk_sys::Packet) -> Exception {
+    match mbuf.bytes().first_chunk::<HEADERS4>() {
+        Some(frame) if frame[22] <= 1 => Exception::Expired,
+        _ => Exception::Unusual,
     }
-    if !adjacency.takes_untagged(len) {
-        return Err(Exception::Unusual);
-    }
-    frame[..12].copy_from_slice(&adjacency.header()[..12]);
-    frame[12..14].copy_from_slice(&ETHERTYPE_IP4.to_be_bytes());
-    frame[22] -= 1;
-    let [sum, one] = [[frame[24], frame[25]], [1, 0]].map(u16::from_ne_bytes);
-    let (sum, carry) = sum.overflowing_add(one);
-    frame[24..26].copy_from_slice(&sum.wrapping_add((carry || sum == 0xffff) as u16).to_ne_bytes());
-    Ok(adjacency)
 }
 
 impl Port {
@@ -274,7 +233,7 @@ impl Verdicts {
             reason: self.ttl_expired,
             interface: LAN,
             l3: 14,
-            l4: HEADERS as u16,
+            l4: HEADERS4 as u16,
             received: context.now,
             ..Tag::default()
         });

@@ -8,7 +8,7 @@ use pcap_file::pcap::PcapParser;
 use crate::testing::*;
 
 /// Every frame of the captures beside the repository, with the name of its capture.
-fn captured() -> Option<Vec<(String, Vec<u8>)>> {
+pub fn captured() -> Option<Vec<(String, Vec<u8>)>> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/pcaps");
     let Ok(entries) = std::fs::read_dir(&directory) else {
         eprintln!("SKIPPED: there are no captures in ../shared/pcaps");
@@ -41,12 +41,12 @@ fn captured() -> Option<Vec<(String, Vec<u8>)>> {
 }
 
 /// The frame addressed to our MAC address.
-fn readdressed(frame: &[u8]) -> Vec<u8> {
+pub fn readdressed(frame: &[u8]) -> Vec<u8> {
     if frame.len() < 6 { frame.to_vec() } else { changed(frame, &[(0, &LAN_MAC)]) }
 }
 
 /// The same from a neighbour, its IP packet addressed to us and whole as far as a router checks it.
-fn delivered(frame: &[u8]) -> Vec<u8> {
+pub fn delivered(frame: &[u8]) -> Vec<u8> {
     let mut frame = readdressed(frame);
     if frame.len() >= 12 {
         frame[6..12].copy_from_slice(&HOST_MAC);

@@ -1,14 +1,17 @@
 //! `ether-input`: whose frame is it, which interface is it on, what does it carry?
 
+use dpdk_sys::Burst;
+
 use crate::counters::PerInterface;
 use crate::edges;
-use crate::node::{Context, NextOf, Node, Onward};
+use crate::node::{Context, Leads, Node, Rest};
 use crate::nodes::arp::ArpInput;
 use crate::nodes::ip4::Ip4Input;
 use crate::nodes::ip6::Ip6Input;
 use crate::nodes::l2::L2Dispatch;
-use crate::packet::{Flags, Packet};
+use crate::packet::{Flags, Meta, NO_OFFSET, Packet};
 use crate::tables::{Interface, MacAddress, Tpid};
+use crate::transit::{Ordinary, ordinary};
 use crate::wire::{ETHERTYPE_ARP, ETHERTYPE_IP4, ETHERTYPE_IP6, be16};
 
 edges! {
@@ -38,57 +41,74 @@ impl Node for EtherInput {
     type Next = Next;
 
     fn packet(&mut self, context: &Context, packet: &mut Packet) -> Next {
+        count(context, packet.meta.interface, 1, packet.mbuf.len() as u64);
         let interface = context.tables.interface(packet.meta.interface, context.guard);
-        let plain = interface.filter(|interface| interface.up).and_then(|interface| plain(interface, packet));
-        plain.unwrap_or_else(|| otherwise(context, interface, packet))
+        anything(context, interface, packet)
     }
+}
 
-    fn frame<O: Onward<Next>>(
+impl Leads<Ip4Input> for EtherInput {
+    fn lead_received(
         &mut self,
         context: &Context,
-        packets: &mut [Packet],
-        next: &mut NextOf<Next, O>,
+        interface: u32,
+        burst: &mut Burst,
+        frame: &mut Vec<Packet>,
+        rest: &mut Rest<Ip4Input>,
     ) {
+        let received = Meta { interface, l3: 14, l4: 34, ..Meta::default() };
+        let packets = burst.len() as u64;
+        frame.extend(burst.drain().map(|mbuf| {
+            mbuf.prefetch();
+            Packet { mbuf, meta: received }
+        }));
         // This node is the first to look at the bytes. They are fetched for the whole frame at once, so that all waits are one wait.
-        packets.iter().for_each(|packet| packet.mbuf.prefetch_data());
-        for (index, packets, mut next) in next.runs(packets, |packet| packet.meta.interface) {
-            let bytes = packets.iter().map(|packet| packet.mbuf.len() as u64).sum();
-            context.counters.add_interface(index, PerInterface::RxPackets, packets.len() as u64);
-            context.counters.add_interface(index, PerInterface::RxBytes, bytes);
-            let interface = context.tables.interface(index, context.guard);
-            match interface.filter(|interface| interface.up) {
-                Some(up) => next.each(packets, |packet| match plain(up, packet) {
-                    Some(Next::Ip4) => None,
-                    Some(edge) => Some(edge),
-                    None => Some(otherwise(context, interface, packet)),
-                }),
-                None => next.each(packets, |packet| Some(otherwise(context, interface, packet))),
+        let mut bytes = 0;
+        for packet in &*frame {
+            packet.mbuf.prefetch_data();
+            bytes += packet.mbuf.len() as u64;
+        }
+        count(context, interface, packets, bytes);
+        let table = context.tables.interface(interface, context.guard);
+        let Some(up) = table.filter(|table| table.up) else {
+            return frame
+                .iter_mut()
+                .enumerate()
+                .for_each(|(at, packet)| unusual(context, table, at, packet, rest));
+        };
+        let ours = up.mac;
+        for (at, packet) in frame.iter_mut().enumerate() {
+            match ordinary(ours, &packet.mbuf) {
+                Some(Ordinary::Ip4(destination)) => packet.meta.hop = destination,
+                Some(Ordinary::Ip6) => {
+                    packet.meta.l4 = NO_OFFSET;
+                    rest.take(at, Next::Ip6, packet);
+                }
+                None => unusual(context, table, at, packet, rest),
             }
         }
     }
 }
 
-/// Where a frame goes that has no tags, is for us and from a possible neighbour, and carries IP; `None` for any other frame.
+/// Takes a packet further that is not ordinary.
+#[inline(never)]
+fn unusual(
+    context: &Context,
+    interface: Option<&Interface>,
+    at: usize,
+    packet: &mut Packet,
+    rest: &mut Rest<Ip4Input>,
+) {
+    (packet.meta.l3, packet.meta.l4) = (NO_OFFSET, NO_OFFSET);
+    let edge = anything(context, interface, packet);
+    rest.take(at, edge, packet);
+}
+
+/// Counts what an interface received.
 #[inline(always)]
-fn plain(interface: &Interface, packet: &mut Packet) -> Option<Next> {
-    // In the byte order of the wire.
-    const IP4: u16 = ETHERTYPE_IP4.to_be();
-    const IP6: u16 = ETHERTYPE_IP6.to_be();
-    let header = packet.bytes().first_chunk::<16>()?;
-    let (destination, source) = addresses(header);
-    if destination != interface.mac || source == interface.mac || source.is_group() || source.is_zero() {
-        return None;
-    }
-    let ethertype = u16::from_ne_bytes([header[12], header[13]]);
-    if ethertype == IP4 {
-        packet.meta.l3 = 14;
-        return Some(Next::Ip4);
-    }
-    if ethertype == IP6 {
-        packet.meta.l3 = 14;
-        return Some(Next::Ip6);
-    }
-    None
+fn count(context: &Context, interface: u32, packets: u64, bytes: u64) {
+    context.counters.add_interface(interface, PerInterface::RxPackets, packets);
+    context.counters.add_interface(interface, PerInterface::RxBytes, bytes);
 }
 
 /// The destination and the source of a frame.
@@ -99,7 +119,7 @@ fn addresses(header: &[u8; 16]) -> (MacAddress, MacAddress) {
 
 /// Where any frame goes. One of 14 or 15 bytes has a header and next to nothing behind it.
 #[inline(never)]
-fn otherwise(context: &Context, interface: Option<&Interface>, packet: &mut Packet) -> Next {
+fn anything(context: &Context, interface: Option<&Interface>, packet: &mut Packet) -> Next {
     let Some(interface) = interface else { return Next::Down };
     let mut header = [0; 16];
     let bytes = packet.bytes();
@@ -110,7 +130,7 @@ fn otherwise(context: &Context, interface: Option<&Interface>, packet: &mut Pack
     header[..len].copy_from_slice(&bytes[..len]);
     let (destination, source) = addresses(&header);
     let ethertype = be16(&header, 12);
-    anything(context, interface, packet, destination, source, ethertype)
+    by_addresses(context, interface, packet, destination, source, ethertype)
 }
 
 /// Why the first `len` bytes are not to be had: the first segment ends before them, or the frame itself does.
@@ -120,7 +140,7 @@ fn missing(packet: &Packet, len: u32, short: Next) -> Next {
 }
 
 /// A frame with any ethertype, tagged or not, to anybody.
-fn anything(
+fn by_addresses(
     context: &Context,
     port: &Interface,
     packet: &mut Packet,
@@ -390,9 +410,11 @@ mod tests {
         let mut router = Router::new();
         let untagged = frame(LAN_MAC, HOST_MAC, "0800");
         let tagged = frame(LAN_MAC, HOST_MAC, "8100 0064 0800");
-        let row = router
-            .frame(&mut EtherInput, vec![received(&untagged), received(&tagged), received(&untagged[..13])]);
-        assert_eq!(row, [Next::Ip4 as u8, Next::Ip4 as u8, Next::Short as u8]);
+        for (frame, edge) in
+            [(&untagged[..], Next::Ip4), (&tagged, Next::Ip4), (&untagged[..13], Next::Short)]
+        {
+            assert_eq!(router.edge(&mut EtherInput, received(frame)), edge);
+        }
         let count = |interface, what| router.counters.read(router.counters.layout.interface(interface, what));
         assert_eq!((count(LAN, RxPackets), count(LAN, RxBytes)), (3, 133));
         assert_eq!((count(VLAN, RxPackets), count(VLAN, RxBytes)), (1, 60));

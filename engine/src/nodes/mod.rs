@@ -16,6 +16,8 @@ pub mod unrouted;
 #[cfg(test)]
 mod captures;
 #[cfg(test)]
+mod joined;
+#[cfg(test)]
 mod whole;
 
 use crate::graph::Stages;

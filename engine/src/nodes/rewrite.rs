@@ -1,33 +1,13 @@
 //! What rewriting IPv4 and IPv6 have in common.
 
 use crate::packet::{NO_OFFSET, Packet};
-use crate::tables::{Adjacency, UNTAGGED};
+use crate::tables::Adjacency;
 
 /// The L2 header, and the first `N` bytes of the L3 header behind it.
 #[inline(always)]
 pub fn split<const N: usize>(packet: &mut Packet) -> Option<(&mut [u8], &mut [u8; N])> {
     let end = packet.meta.l3 as usize + N;
     packet.mbuf.bytes_mut().get_mut(..end)?.split_last_chunk_mut()
-}
-
-/// As [`split`], where all that is to be done is to write one L2 header without tags over another; `None` for any other packet.
-#[inline(always)]
-pub fn split_plain<'a, const N: usize>(
-    packet: &'a mut Packet,
-    adjacency: &Adjacency,
-) -> Option<(&'a mut [u8; UNTAGGED], &'a mut [u8; N])> {
-    if packet.meta.l3 as usize != UNTAGGED || !adjacency.takes_untagged(packet.mbuf.len()) {
-        return None;
-    }
-    let (link, header) = packet.mbuf.bytes_mut().get_mut(..UNTAGGED + N)?.split_first_chunk_mut()?;
-    Some((link, header.first_chunk_mut()?))
-}
-
-/// Writes the adjacency's L2 header without tags.
-#[inline(always)]
-pub fn write_untagged(link: &mut [u8; UNTAGGED], adjacency: &Adjacency, ethertype: u16) {
-    link[..12].copy_from_slice(&adjacency.header()[..12]);
-    link[12..].copy_from_slice(&ethertype.to_be_bytes());
 }
 
 /// Puts the adjacency's L2 header before the L3 header, whose offset changes where the tags do. `None`: there was no room for it.

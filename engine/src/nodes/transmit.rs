@@ -102,8 +102,6 @@ impl<Q: Queue> Stage for Transmit<Q> {
         std::mem::swap(frame, &mut self.taken);
         self.metas.extend(self.taken.iter().map(|packet| packet.meta));
         let mut left = Left { context, frame, next, first_edge };
-        // The ports that have something to send, the first in the lowest bit.
-        let mut pending = 0_u64;
         let mut taken = self.taken.drain(..);
         while let Some(Packet { mbuf, meta }) = taken.next() {
             let mut port = self.ports.get_mut(meta.port as usize);
@@ -111,21 +109,18 @@ impl<Q: Queue> Stage for Transmit<Q> {
                 Some(port) => port.add(context.counters, meta.egress, mbuf),
                 None => Err(mbuf),
             };
-            match refused {
-                Ok(()) => pending |= 1 << meta.port,
-                Err(mbuf) => {
-                    let meta = self.metas[self.metas.len() - 1 - taken.len()];
-                    elsewhere(port, Packet { mbuf, meta }, &mut left);
-                }
+            if let Err(mbuf) = refused {
+                let meta = self.metas[self.metas.len() - 1 - taken.len()];
+                elsewhere(port, Packet { mbuf, meta }, &mut left);
             }
         }
         drop(taken);
-        while pending != 0 {
-            let at = pending.trailing_zeros() as usize;
-            pending &= pending - 1;
-            let metas = self.metas.iter().filter(|meta| meta.port as usize == at);
-            self.ports[at].count(context.counters);
-            self.ports[at].send(metas, &mut left);
+        for (at, port) in self.ports.iter_mut().enumerate() {
+            if !port.burst.is_empty() {
+                let metas = self.metas.iter().filter(|meta| meta.port as usize == at);
+                port.count(context.counters);
+                port.send(metas, &mut left);
+            }
         }
         self.metas.clear();
     }

@@ -1,6 +1,7 @@
 //! Where a route leads.
 
 use super::interface::{MacAddress, Tpid};
+use crate::wire::ETHERTYPE_IP4;
 
 /// What the number in the FIB stands for. One cache line, so that looking at it is one miss at the most.
 #[derive(Clone, Debug)]
@@ -62,6 +63,9 @@ impl Adjacency {
         header[..6].copy_from_slice(&destination.bytes());
         header[6..12].copy_from_slice(&source.bytes());
         let mut len = 12;
+        if tags.is_empty() {
+            header[12..14].copy_from_slice(&ETHERTYPE_IP4.to_be_bytes());
+        }
         for (tpid, vlan) in tags.iter().take(2) {
             header[len..len + 2].copy_from_slice(&tpid.ethertype().to_be_bytes());
             header[len + 2..len + 4].copy_from_slice(&vlan.to_be_bytes());
@@ -83,7 +87,7 @@ impl Adjacency {
         self.header_len as u16
     }
 
-    /// The L2 header but for the ethertype, which the node knows.
+    /// The L2 header but for the ethertype, which the node knows; where there are no tags that of IPv4 is in its place.
     #[inline(always)]
     pub fn header(&self) -> &[u8; MAX_HEADER] {
         &self.header

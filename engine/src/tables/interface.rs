@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-/// Six bytes of a MAC address as the low 48 bits of a word, first byte lowest: one comparison.
+/// Six bytes of a MAC address as the high 48 bits of a word, first byte lowest: one load, one shift and one comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MacAddress(u64);
 
 impl MacAddress {
     /// `ff:ff:ff:ff:ff:ff`.
-    pub const BROADCAST: MacAddress = MacAddress(0xffff_ffff_ffff);
+    pub const BROADCAST: MacAddress = MacAddress(!0xffff);
 
     /// The address of these bytes, in the order of the wire.
     #[inline(always)]
     pub const fn new(bytes: [u8; 6]) -> MacAddress {
         let [a, b, c, d, e, f] = bytes;
-        MacAddress(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+        MacAddress(u64::from_le_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// The address at `start` of a header.
@@ -22,21 +22,21 @@ impl MacAddress {
     /// # Panics
     /// If `start` is beyond the header. Of less than eight bytes there it makes the address of zeros: this is one load of eight.
     #[inline(always)]
-    pub fn at(header: &[u8; 16], start: usize) -> MacAddress {
+    pub fn at(header: &[u8], start: usize) -> MacAddress {
         let word = header[start..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        MacAddress(word & 0xffff_ffff_ffff)
+        MacAddress(word << 16)
     }
 
     /// Its bytes, in the order of the wire.
     pub const fn bytes(self) -> [u8; 6] {
-        let [a, b, c, d, e, f, _, _] = self.0.to_le_bytes();
+        let [_, _, a, b, c, d, e, f] = self.0.to_le_bytes();
         [a, b, c, d, e, f]
     }
 
     /// Is it a group address (multicast or broadcast)?
     #[inline(always)]
     pub const fn is_group(self) -> bool {
-        self.0 & 1 != 0
+        self.0 & 1 << 16 != 0
     }
 
     /// Is it all zeros?

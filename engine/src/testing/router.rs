@@ -7,7 +7,7 @@ use punt::desk::Desk;
 use super::addresses::*;
 use super::desk::desk;
 use crate::counters::Counters;
-use crate::node::{Context, Edges, NextOf, Node, Stage};
+use crate::node::{Context, Edges, Node, Stage};
 use crate::nodes::{self, transmit::Transmit};
 use crate::packet::Packet;
 use crate::quiescent::{Domain, Reader};
@@ -124,56 +124,21 @@ impl Router {
         self.tables.hops[index as usize].replace(Some(hop), &mut Vec::new());
     }
 
-    /// Runs one packet through one node, once alone and once in a frame: the edge must be the same.
-    pub fn run<N: Node>(&mut self, node: &mut N, packet: Packet) -> (N::Next, Packet)
-    where
-        N::Next: PartialEq + std::fmt::Debug,
-    {
-        let segments: Vec<_> = packet.mbuf.segments().collect();
-        let copy = Packet { mbuf: dpdk_sys::Packet::from_segments(&segments), meta: packet.meta };
-        let mut frame = [packet, copy];
-        let guard = self.reader.enter();
-        let context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now: 0 };
-        let [packet, copy] = &mut frame;
-        let next = node.packet(&context, packet);
-        let mut row = [u8::MAX];
-        node.frame(&context, std::slice::from_mut(copy), &mut NextOf::over(&mut row));
-        assert_eq!(next.index(), row[0], "{next:?} alone, another edge in a frame");
-        assert_eq!(packet.mbuf.to_vec(), copy.mbuf.to_vec());
-        assert_eq!(packet.meta, copy.meta);
-        let [packet, copy] = frame;
-        copy.mbuf.free();
-        (next, packet)
-    }
-
-    /// Runs one packet through one node as it is, its headroom too.
-    pub fn alone<N: Node>(&mut self, node: &mut N, mut packet: Packet) -> (N::Next, Packet) {
+    /// Runs one packet through one node.
+    pub fn run<N: Node>(&mut self, node: &mut N, mut packet: Packet) -> (N::Next, Packet) {
         let guard = self.reader.enter();
         let context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now: 0 };
         (node.packet(&context, &mut packet), packet)
     }
 
     /// The edge that one packet takes out of one node.
-    pub fn edge<N: Node>(&mut self, node: &mut N, packet: Packet) -> N::Next
-    where
-        N::Next: PartialEq + std::fmt::Debug,
-    {
+    pub fn edge<N: Node>(&mut self, node: &mut N, packet: Packet) -> N::Next {
         let (next, packet) = self.run(node, packet);
         packet.mbuf.free();
         next
     }
 
-    /// The indices of the edges that the packets of one frame take.
-    pub fn frame<N: Node>(&mut self, node: &mut N, mut packets: Vec<Packet>) -> Vec<u8> {
-        let mut row = vec![u8::MAX; packets.len()];
-        let guard = self.reader.enter();
-        let context = Context { tables: &self.tables, guard: &guard, counters: &self.counters, now: 0 };
-        node.frame(&context, &mut packets, &mut NextOf::over(&mut row));
-        packets.into_iter().for_each(|packet| packet.mbuf.free());
-        row
-    }
-
-    /// Runs a frame through a stage that takes packets out of it: the edges of those that are left.
+    /// Runs a frame through a stage: the edges of those packets that it leaves there.
     pub fn stage(&mut self, stage: &mut dyn Stage, frame: &mut Vec<Packet>) -> Vec<u8> {
         let at = self.plan.node(stage.name()).expect("a node of the graph");
         let mut row = vec![u8::MAX; frame.len()];

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use dpdk_sys::Burst;
 use punt::dispatch::{FATES, Outbox};
 use punt::sink::Dirty;
 
 use super::{LAN, Router, clock};
 use crate::counters::FIRST_FATE;
-use crate::graph::Graph;
+use crate::graph::{Graph, Stages};
 use crate::node::{Context, To};
 use crate::nodes::{self, transmit::Transmit};
-use crate::packet::Packet;
 
 /// The router with its whole graph, and no port to send to.
 pub struct Whole {
@@ -24,8 +24,12 @@ impl Whole {
     pub const BURST: usize = 64;
 
     pub fn new() -> Whole {
+        Whole::of(nodes::all(Transmit::new(Vec::new(), Self::BURST)))
+    }
+
+    /// Of other stages that do the same.
+    pub fn of(stages: Stages) -> Whole {
         let router = Router::new();
-        let stages = nodes::all(Transmit::new(Vec::new(), Self::BURST));
         let fairness = crate::sinks::fairness(1).remove(0);
         let outbox = Outbox::new(0, 1, clock(), Arc::<Dirty>::default(), fairness);
         let graph = Graph::new(stages, &router.plan, Self::BURST, outbox);
@@ -37,9 +41,13 @@ impl Whole {
         let Router { tables, counters, reader, .. } = &mut self.router;
         let guard = reader.enter();
         let context = Context { tables, guard: &guard, counters, now: 0 };
-        let first = self.graph.frame(self.graph.stage("ether-input").expect("a node of the graph"));
-        first.extend(frames.into_iter().map(|mbuf| Packet::received(mbuf, LAN)));
-        self.put += first.len() as u64;
+        let first = self.graph.stage("ether-input").expect("a node of the graph");
+        let mut burst = Burst::new(Self::BURST as u16);
+        for mbuf in frames {
+            burst.push(mbuf).expect("a burst at the most");
+        }
+        self.put += burst.len() as u64;
+        self.graph.receive(first, LAN, &mut burst, &context);
         self.graph.run(&context);
     }
 

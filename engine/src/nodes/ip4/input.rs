@@ -1,11 +1,10 @@
 //! `ip4-input`: is this a packet that a router may forward or accept? (RFC 1812 §5.2.2, §5.3.7)
 
-use dpdk_sys::Checksum;
-
 use super::{Ip4Local, Ip4Lookup};
 use crate::edges;
 use crate::node::{Context, Node};
 use crate::packet::{Flags, Packet};
+use crate::transit::needs_closer_look;
 use crate::wire::{Ip4, sum};
 
 edges! {
@@ -34,7 +33,6 @@ edges! {
 }
 
 /// Checks version, lengths, checksum and addresses.
-#[derive(Clone, Copy)]
 pub struct Ip4Input;
 
 impl Node for Ip4Input {
@@ -48,14 +46,16 @@ impl Node for Ip4Input {
         if ip.version_and_length() != 0x45 {
             return with_options(packet);
         }
-        // Loaded before the ways part, or the compiler loads them byte by byte on one of them.
         let (source, destination) = (ip.source(), ip.destination());
-        if !is_length_right(packet, ip) || !is_checksum_right(packet, ip) {
+        if !is_length_right(packet, ip) || !packet.mbuf.is_ip_checksum_right(|| ip.is_checksum_right()) {
             return unsound(packet);
         }
         packet.meta.l4 = packet.meta.l3 + 20;
         packet.meta.hop = destination;
-        if is_unusual(source) || is_unusual(destination) || source == destination {
+        if needs_closer_look((source >> 24) as u8)
+            || needs_closer_look((destination >> 24) as u8)
+            || source == destination
+        {
             return by_address(packet);
         }
         Next::Lookup
@@ -66,30 +66,6 @@ impl Node for Ip4Input {
 #[inline(always)]
 fn is_length_right(packet: &Packet, ip: Ip4) -> bool {
     ip.total_len() >= 20 && packet.meta.l3 as u32 + ip.total_len() as u32 <= packet.mbuf.len()
-}
-
-/// Is the header's checksum right, as far as the NIC knows, or else by our own sum?
-#[inline(always)]
-fn is_checksum_right(packet: &Packet, ip: Ip4) -> bool {
-    let said = packet.mbuf.ip_checksum();
-    said == Checksum::Good || ip.is_checksum_right() && said != Checksum::Bad
-}
-
-/// First octets that need a closer look: 0, 127, 169 and everything from 224 on.
-const UNUSUAL: [bool; 256] = {
-    let mut unusual = [false; 256];
-    (unusual[0], unusual[127], unusual[169]) = (true, true, true);
-    let mut first = 224;
-    while first < 256 {
-        unusual[first] = true;
-        first += 1;
-    }
-    unusual
-};
-
-#[inline(always)]
-fn is_unusual(address: u32) -> bool {
-    UNUSUAL[(address >> 24) as usize]
 }
 
 #[cold]

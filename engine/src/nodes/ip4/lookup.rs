@@ -4,10 +4,11 @@ use punt::reason::{Class, Reason};
 
 use super::{Ip4Local, Ip4Options, Ip4Rewrite};
 use crate::edges;
-use crate::node::{Context, NextOf, Node, Onward};
+use crate::node::{Context, Leads, Node, Rest};
 use crate::nodes::flow::flow4;
 use crate::packet::{Flags, Packet};
-use crate::tables::{Adjacency, HOP_TORN, Hop};
+use crate::tables::{Adjacency, HOP_TORN, Hop, UNTAGGED};
+use crate::transit::forward4;
 use crate::wire::Ip4;
 
 /// A packet to a destination that no route covers; a router answers it with ICMP network unreachable.
@@ -65,41 +66,37 @@ impl Node for Ip4Lookup {
         context.tables.fib4.lookup(&[packet.meta.hop], &mut hop);
         along(context, packet, hop[0] as u32)
     }
+}
 
-    fn frame<O: Onward<Next>>(
-        &mut self,
-        context: &Context,
-        packets: &mut [Packet],
-        next: &mut NextOf<Next, O>,
-    ) {
+impl Leads<Ip4Rewrite> for Ip4Lookup {
+    fn lead(&mut self, context: &Context, packets: &mut [Packet], rest: &mut Rest<Ip4Rewrite>) {
         let (mut addresses, mut hops) = ([0; BULK], [0; BULK]);
-        for (packets, mut next) in packets.chunks_mut(BULK).zip(next.chunks(BULK)) {
+        for (bulk, packets) in packets.chunks_mut(BULK).enumerate() {
             for (address, packet) in addresses.iter_mut().zip(&*packets) {
                 *address = packet.meta.hop;
             }
             context.tables.fib4.lookup(&addresses[..packets.len()], &mut hops[..packets.len()]);
-            next.each_with(packets, &hops, |packet, &hop| {
+            for (at, (packet, &hop)) in packets.iter_mut().zip(&hops).enumerate() {
                 let hop = hop as u32;
-                (!goes_plainly(context, packet, hop)).then(|| otherwise(context, packet, hop))
-            });
+                if !goes_ordinarily(context, packet, hop) {
+                    rest.take(bulk * BULK + at, along(context, packet, hop), packet);
+                }
+            }
         }
     }
 }
 
-/// Where the hop leads this packet.
-fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
-    if goes_plainly(context, packet, hop) { Next::Rewrite } else { otherwise(context, packet, hop) }
-}
-
-/// Sends it along the hop if that leads to a neighbour and nothing is to be said about it.
+/// Sends it all the way to its egress if the hop leads to a neighbour and there is nothing to say about the packet.
 #[inline(always)]
-fn goes_plainly(context: &Context, packet: &mut Packet, hop: u32) -> bool {
-    let neighbor = context.tables.neighbor(hop, context.guard);
-    let plain = neighbor.is_some_and(|adjacency| is_plain(packet, adjacency));
-    if plain {
-        packet.meta.hop = hop;
+fn goes_ordinarily(context: &Context, packet: &mut Packet, hop: u32) -> bool {
+    let Some(adjacency) = context.tables.neighbor(hop, context.guard) else { return false };
+    let ordinary = packet.meta.l3 as usize == UNTAGGED
+        && is_plain(packet, adjacency)
+        && forward4(&mut packet.mbuf, adjacency);
+    if ordinary {
+        packet.leaves_by(adjacency);
     }
-    plain
+    ordinary
 }
 
 /// Is there nothing to say about this packet but that it leaves by another interface?
@@ -108,9 +105,9 @@ fn is_plain(packet: &Packet, adjacency: &Adjacency) -> bool {
     packet.meta.flags.is_empty() && adjacency.interface != packet.meta.interface
 }
 
-/// Along a hop that is not simply a neighbour. A function of its own, so that the common way is short.
+/// Where the hop leads this packet.
 #[inline(never)]
-fn otherwise(context: &Context, packet: &mut Packet, hop: u32) -> Next {
+fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
     if hop == HOP_TORN {
         return again(context, packet);
     }
@@ -189,7 +186,7 @@ pub fn plainly(hop: &Hop) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Edges;
+    use crate::node::{Edges, Joined};
     use crate::testing::*;
     use crate::wire::ETHERTYPE_IP4;
 
@@ -322,8 +319,10 @@ mod tests {
         let mut router = Router::new();
         let destinations = [FAR4, LAN4, [10, 9, 0, 1], [192, 0, 2, 1], [10, 3, 0, 1]];
         let edges = [Next::Rewrite, Next::Local, Next::Torn, Next::NoRoute, Next::Blackhole];
-        let packets = (0..150).map(|index| to(destinations[index % 5])).collect();
+        let mut packets: Vec<_> = (0..150).map(|index| to(destinations[index % 5])).collect();
         let expected: Vec<u8> = (0..150).map(|index| edges[index % 5].index()).collect();
-        assert_eq!(router.frame(&mut Ip4Lookup, packets), expected);
+        let mut stage = Joined(Ip4Lookup, Ip4Rewrite);
+        assert_eq!(router.stage(&mut stage, &mut packets), expected);
+        packets.into_iter().for_each(|packet| packet.mbuf.free());
     }
 }

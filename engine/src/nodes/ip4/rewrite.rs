@@ -4,11 +4,12 @@ use punt::reason::{Class, Reason};
 
 use crate::edges;
 use crate::node::{Context, Node};
-use crate::nodes::rewrite::{split, split_plain, write_link_header, write_untagged};
+use crate::nodes::rewrite::{split, write_link_header};
 use crate::nodes::transmit::Transmit;
-use crate::packet::{Flags, Packet};
-use crate::tables::Adjacency;
-use crate::wire::{ETHERTYPE_IP4, Ip4};
+use crate::packet::Packet;
+use crate::tables::{Adjacency, UNTAGGED};
+use crate::transit::{forward4, one_less};
+use crate::wire::{ETHERTYPE_IP4, Ip4, part};
 
 /// A packet whose TTL ran out here; a router answers it with ICMP time exceeded.
 pub static TTL_EXPIRED: Reason =
@@ -36,7 +37,6 @@ edges! {
 }
 
 /// Checks TTL and MTU; takes one from the TTL and writes the egress' L2 header.
-#[derive(Clone, Copy)]
 pub struct Ip4Rewrite;
 
 impl Node for Ip4Rewrite {
@@ -48,20 +48,11 @@ impl Node for Ip4Rewrite {
         let Some(adjacency) = context.tables.neighbor(packet.meta.hop, context.guard) else {
             return Next::Gone;
         };
-        match split_plain::<20>(packet, adjacency) {
-            Some((link, header)) if Ip4(header).ttl() > 1 => {
-                write_untagged(link, adjacency, ETHERTYPE_IP4);
-                decrement_ttl(header);
-            }
-            _ => {
-                if let Err(next) = trim_and_write(packet, adjacency) {
-                    return next;
-                }
-            }
+        let plain = packet.meta.l3 as usize == UNTAGGED && forward4(&mut packet.mbuf, adjacency);
+        if !plain && let Err(next) = trim_and_write(packet, adjacency) {
+            return next;
         }
-        packet.meta.egress = adjacency.interface;
-        packet.meta.port = adjacency.port;
-        packet.meta.flags.set(Flags::REWRITTEN);
+        packet.leaves_by(adjacency);
         Next::Transmit
     }
 }
@@ -87,22 +78,15 @@ fn trim_and_write(packet: &mut Packet, adjacency: &Adjacency) -> Result<(), Next
     Ok(())
 }
 
-/// The TTL is the high byte of its word, so one less there is 0x0100 more in the complement: HC' = ~(~HC + ~m + m'), RFC 1624 eqn. 3.
-#[inline(always)]
 fn decrement_ttl(header: &mut [u8; 20]) {
-    header[8] -= 1;
-    // In the byte order of this machine, as any sum in one's complement.
-    let [sum, one] = [[header[10], header[11]], [1, 0]].map(u16::from_ne_bytes);
-    let (sum, carry) = sum.overflowing_add(one);
-    // 0xffff is the other zero, which a sum over a header never is: it carries too.
-    let [high, low] = sum.wrapping_add((carry || sum == 0xffff) as u16).to_ne_bytes();
-    (header[10], header[11]) = (high, low);
+    let word = u32::from_le_bytes(part(header, 8));
+    header[8..12].copy_from_slice(&one_less(word).to_le_bytes());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::NO_OFFSET;
+    use crate::packet::{Flags, NO_OFFSET};
     use crate::tables::{Hop, MacAddress, Tpid};
     use crate::testing::*;
     use crate::wire::sum;
@@ -232,7 +216,7 @@ mod tests {
         assert!(packet.mbuf.prepend(125) && packet.mbuf.truncate(bytes.len() as u32));
         packet.mbuf.bytes_mut().copy_from_slice(&bytes);
         let meta = packet.meta;
-        let (next, packet) = router.alone(&mut Ip4Rewrite, packet);
+        let (next, packet) = router.run(&mut Ip4Rewrite, packet);
         assert_eq!((next, packet.mbuf.to_vec(), packet.meta), (Next::NoRoom, bytes, meta));
         packet.mbuf.free();
     }

@@ -4,10 +4,11 @@ use punt::reason::{Class, Reason};
 
 use super::{Ip6HopByHop, Ip6Local, Ip6Rewrite};
 use crate::edges;
-use crate::node::{Context, NextOf, Node, Onward};
+use crate::node::{Context, Leads, Node, Rest};
 use crate::nodes::flow::flow6;
 use crate::packet::{Flags, Packet};
-use crate::tables::{Adjacency, HOP_TORN, Hop};
+use crate::tables::{Adjacency, HOP_TORN, Hop, UNTAGGED};
+use crate::transit::forward6;
 use crate::wire::Ip6;
 
 /// A packet to a destination that no route covers; a router answers it with ICMPv6 no route to destination.
@@ -65,23 +66,22 @@ impl Node for Ip6Lookup {
         context.tables.fib6.lookup(&[destination(packet)], &mut hop);
         along(context, packet, hop[0] as u32)
     }
+}
 
-    fn frame<O: Onward<Next>>(
-        &mut self,
-        context: &Context,
-        packets: &mut [Packet],
-        next: &mut NextOf<Next, O>,
-    ) {
+impl Leads<Ip6Rewrite> for Ip6Lookup {
+    fn lead(&mut self, context: &Context, packets: &mut [Packet], rest: &mut Rest<Ip6Rewrite>) {
         let (mut addresses, mut hops) = ([[0; 16]; BULK], [0; BULK]);
-        for (packets, mut next) in packets.chunks_mut(BULK).zip(next.chunks(BULK)) {
+        for (bulk, packets) in packets.chunks_mut(BULK).enumerate() {
             for (address, packet) in addresses.iter_mut().zip(&*packets) {
                 *address = destination(packet);
             }
             context.tables.fib6.lookup(&addresses[..packets.len()], &mut hops[..packets.len()]);
-            next.each_with(packets, &hops, |packet, &hop| {
+            for (at, (packet, &hop)) in packets.iter_mut().zip(&hops).enumerate() {
                 let hop = hop as u32;
-                (!goes_plainly(context, packet, hop)).then(|| otherwise(context, packet, hop))
-            });
+                if !goes_ordinarily(context, packet, hop) {
+                    rest.take(bulk * BULK + at, along(context, packet, hop), packet);
+                }
+            }
         }
     }
 }
@@ -92,20 +92,17 @@ fn destination(packet: &Packet) -> [u8; 16] {
     packet.l3::<40>().map_or([0; 16], |header| *Ip6(header).destination())
 }
 
-/// Where the hop leads this packet.
-fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
-    if goes_plainly(context, packet, hop) { Next::Rewrite } else { otherwise(context, packet, hop) }
-}
-
-/// Sends it along the hop if that leads to a neighbour and nothing is to be said about it.
+/// Sends it all the way to its egress if the hop leads to a neighbour and there is nothing to say about the packet.
 #[inline(always)]
-fn goes_plainly(context: &Context, packet: &mut Packet, hop: u32) -> bool {
-    let neighbor = context.tables.neighbor(hop, context.guard);
-    let plain = neighbor.is_some_and(|adjacency| is_plain(packet, adjacency));
-    if plain {
-        packet.meta.hop = hop;
+fn goes_ordinarily(context: &Context, packet: &mut Packet, hop: u32) -> bool {
+    let Some(adjacency) = context.tables.neighbor(hop, context.guard) else { return false };
+    let ordinary = packet.meta.l3 as usize == UNTAGGED
+        && is_plain(packet, adjacency)
+        && forward6(&mut packet.mbuf, adjacency);
+    if ordinary {
+        packet.leaves_by(adjacency);
     }
-    plain
+    ordinary
 }
 
 /// Is there nothing to say about this packet but that it leaves by another interface?
@@ -114,9 +111,9 @@ fn is_plain(packet: &Packet, adjacency: &Adjacency) -> bool {
     packet.meta.flags.is_empty() && adjacency.interface != packet.meta.interface
 }
 
-/// Along a hop that is not simply a neighbour. A function of its own, so that the common way is short.
+/// Where the hop leads this packet.
 #[inline(never)]
-fn otherwise(context: &Context, packet: &mut Packet, hop: u32) -> Next {
+fn along(context: &Context, packet: &mut Packet, hop: u32) -> Next {
     if hop == HOP_TORN {
         return again(context, packet);
     }
@@ -200,7 +197,7 @@ pub fn plainly(hop: &Hop) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Edges;
+    use crate::node::{Edges, Joined};
     use crate::testing::*;
     use crate::wire::ETHERTYPE_IP6;
 
@@ -319,8 +316,10 @@ mod tests {
         let mut router = Router::new();
         let destinations = [FAR6, LAN6, ip6_address(0xfd00, 9, 1), NOWHERE, SILENT];
         let edges = [Next::Rewrite, Next::Local, Next::Torn, Next::NoRoute, Next::Unresolved];
-        let packets = (0..150).map(|index| to(destinations[index % 5])).collect();
+        let mut packets: Vec<_> = (0..150).map(|index| to(destinations[index % 5])).collect();
         let expected: Vec<u8> = (0..150).map(|index| edges[index % 5].index()).collect();
-        assert_eq!(router.frame(&mut Ip6Lookup, packets), expected);
+        let mut stage = Joined(Ip6Lookup, Ip6Rewrite);
+        assert_eq!(router.stage(&mut stage, &mut packets), expected);
+        packets.into_iter().for_each(|packet| packet.mbuf.free());
     }
 }

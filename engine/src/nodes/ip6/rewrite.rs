@@ -4,10 +4,11 @@ use punt::reason::{Class, Reason};
 
 use crate::edges;
 use crate::node::{Context, Node};
-use crate::nodes::rewrite::{split, split_plain, write_link_header, write_untagged};
+use crate::nodes::rewrite::{split, write_link_header};
 use crate::nodes::transmit::Transmit;
-use crate::packet::{Flags, Packet};
-use crate::tables::Adjacency;
+use crate::packet::Packet;
+use crate::tables::{Adjacency, UNTAGGED};
+use crate::transit::forward6;
 use crate::wire::{ETHERTYPE_IP6, Ip6};
 
 /// A packet whose hop limit ran out here; a router answers it with ICMPv6 time exceeded.
@@ -30,7 +31,6 @@ edges! {
 }
 
 /// Checks hop limit and MTU; takes one from the hop limit and writes the egress' L2 header.
-#[derive(Clone, Copy)]
 pub struct Ip6Rewrite;
 
 impl Node for Ip6Rewrite {
@@ -42,20 +42,11 @@ impl Node for Ip6Rewrite {
         let Some(adjacency) = context.tables.neighbor(packet.meta.hop, context.guard) else {
             return Next::Gone;
         };
-        match split_plain::<40>(packet, adjacency) {
-            Some((link, header)) if Ip6(header).hop_limit() > 1 => {
-                write_untagged(link, adjacency, ETHERTYPE_IP6);
-                decrement_hop_limit(header);
-            }
-            _ => {
-                if let Err(next) = trim_and_write(packet, adjacency) {
-                    return next;
-                }
-            }
+        let plain = packet.meta.l3 as usize == UNTAGGED && forward6(&mut packet.mbuf, adjacency);
+        if !plain && let Err(next) = trim_and_write(packet, adjacency) {
+            return next;
         }
-        packet.meta.egress = adjacency.interface;
-        packet.meta.port = adjacency.port;
-        packet.meta.flags.set(Flags::REWRITTEN);
+        packet.leaves_by(adjacency);
         Next::Transmit
     }
 }
@@ -89,6 +80,7 @@ fn decrement_hop_limit(header: &mut [u8; 40]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::Flags;
     use crate::tables::{Hop, MacAddress, Tpid};
     use crate::testing::*;
 

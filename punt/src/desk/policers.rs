@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use super::reasons::Reason;
-use super::registrations::Registration;
 use super::{Desk, Refused};
 use crate::class::Class;
 use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet};
@@ -67,26 +65,18 @@ impl Desk {
 
     /// The reasons whose entries have the policer of something.
     fn policed(&self, what: &Policed) -> Vec<u32> {
-        let covered = |covers: &dyn Fn(&Registration) -> bool| {
-            let mut registrations = self.state.registrations.values().filter(|it| covers(it)).peekable();
-            if registrations.peek().is_none() {
-                return Vec::new();
-            }
-            let registrations: Vec<&Registration> = registrations.collect();
-            let is_covered = |reason: &&Arc<Reason>| {
-                registrations.iter().any(|registration| self.covers(registration, reason).is_some())
-            };
-            self.reasons().filter(|(_, reason)| is_covered(reason)).map(|(index, _)| index).collect()
-        };
         match what {
             Policed::Reason(name) => self.named(name).into_iter().collect(),
             Policed::Sink(name) => {
                 let passive = self.state.passives.iter().filter(|it| it.sink() == Some(name));
-                let mut reasons = covered(&|it| it.wanted.sink == *name);
+                let registrations = self.state.registrations.values().filter(|it| it.wanted.sink == *name);
+                let mut reasons: Vec<u32> = registrations.flat_map(|it| self.seen_by(&it.interest)).collect();
                 reasons.extend(passive.flat_map(|it| self.unclaimed(it.family)));
                 reasons
             }
-            Policed::Registration(id) => covered(&|it| it.id == *id),
+            Policed::Registration(id) => {
+                self.state.registrations.get(id).map_or_else(Vec::new, |it| self.seen_by(&it.interest))
+            }
             Policed::Passive { family, .. } => self.unclaimed(*family).into_iter().collect(),
         }
     }
@@ -96,8 +86,8 @@ impl Desk {
         match what {
             Policed::Reason(name) => {
                 let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
-                let reason = self.state.reasons[index as usize].as_mut().expect("it was found");
-                Ok(&mut Arc::make_mut(reason).policer)
+                let missing = self.no_reason(name);
+                Ok(&mut Arc::make_mut(self.reason_mut(index).ok_or(missing)?).policer)
             }
             Policed::Sink(name) => {
                 let missing = self.no_sink(name);
@@ -107,7 +97,7 @@ impl Desk {
                 .state
                 .registrations
                 .get_mut(id)
-                .map(|registration| &mut registration.policer)
+                .map(|registration| &mut Arc::make_mut(registration).policer)
                 .ok_or_else(|| {
                     Refused(format!("there is no registration {id}; puntctl registration list shows them"))
                 }),

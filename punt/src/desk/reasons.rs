@@ -44,7 +44,7 @@ pub struct Static {
 #[derive(Clone)]
 pub(super) struct Reason {
     pub id: u32,
-    pub shipped: Static,
+    pub shipped: Arc<Static>,
     pub class: Class,
     /// What the operator set.
     pub action: Option<Action>,
@@ -79,12 +79,25 @@ impl Reason {
     pub fn sight(&self, interest: &Interest) -> Sight {
         match &self.made_by {
             Some(made_by) if made_by == interest => Sight::All,
-            Some(made_by) if self.is_scoped() && !matches!(interest.matching, Match::Reason(_)) => {
-                let meets = self.shipped.place.shows(&interest.matching, true) && interest.meets(made_by);
-                if meets { Sight::Some } else { Sight::None }
-            }
+            Some(made_by) if self.is_scoped() => self.sight_in_scope(interest, made_by),
             _ => cover::sight(interest, self.name(), self.shipped.place, &self.shipped.within),
         }
+    }
+
+    /// The same for one that a registration with a source or an interface made.
+    fn sight_in_scope(&self, interest: &Interest, made_by: &Interest) -> Sight {
+        let place = self.shipped.place;
+        let sight = match (&interest.matching, &made_by.matching) {
+            _ if !interest.meets(made_by) => Sight::None,
+            (Match::Reason(_), _) | (_, Match::Reason(_)) => {
+                let anywhere = Interest::anywhere(interest.matching.clone());
+                cover::sight(&anywhere, self.name(), place, &self.shipped.within)
+            }
+            (matching, _) if !place.shows(matching, true) => Sight::None,
+            (matching, its) if cover::contains(matching, its) => Sight::All,
+            _ => Sight::Some,
+        };
+        if sight == Sight::All && !interest.surrounds(made_by) { Sight::Some } else { sight }
     }
 }
 
@@ -98,10 +111,13 @@ impl Desk {
         self.means.name(self.ids.reason, Some(&shipped.name));
         let reason = self.reason(self.ids.reason, shipped, None);
         let index = self.state.reasons.len() as u32;
-        self.owners.extend(reason.shipped.cells.iter().map(|cell| (*cell, index)));
-        self.touched.cells.extend(reason.shipped.cells.iter().copied());
+        for &(family, protocol, key) in &reason.shipped.cells {
+            self.owners.insert((family, protocol, key), index);
+            self.touched.keys.insert((family, protocol, key, key));
+        }
         self.touched.reasons.insert(index);
-        self.state.reasons.push(Some(Arc::new(reason)));
+        self.state.reasons.push_back_mut(Some(Arc::new(reason)));
+        self.note_reason(index);
     }
 
     fn reason(&self, id: u32, shipped: Static, made_by: Option<Interest>) -> Reason {
@@ -116,13 +132,17 @@ impl Desk {
             share: Arc::new(ReasonShare::new(id)),
             counts: self.counts(),
             set: None,
-            shipped,
+            shipped: Arc::new(shipped),
             made_by,
         }
     }
 
     pub(super) fn by_index(&self, index: u32) -> Option<&Arc<Reason>> {
         self.state.reasons.get(index as usize)?.as_ref()
+    }
+
+    pub(super) fn reason_mut(&mut self, index: u32) -> Option<&mut Arc<Reason>> {
+        self.state.reasons.get_mut(index as usize)?.as_mut()
     }
 
     /// All reasons there are, with their index.
@@ -132,22 +152,20 @@ impl Desk {
 
     /// The index of the reason of that name.
     pub(super) fn named(&self, name: &str) -> Option<u32> {
-        self.reasons().find(|(_, reason)| reason.name() == name).map(|(index, _)| index)
+        self.relations.names.get(name).copied()
     }
 
     /// The reason that packets of this interest have anyway, if it is one.
     pub(super) fn built_in(&self, matching: &Match) -> Option<u32> {
-        let statics = || self.reasons().filter(|(_, reason)| reason.made_by.is_none());
         match matching {
             Match::Reason(name) => {
-                statics().find(|(_, reason)| reason.name() == *name).map(|(index, _)| index)
+                self.named(name).filter(|index| self.by_index(*index).is_some_and(|it| it.made_by.is_none()))
             }
             Match::Mac(_) => None,
-            Match::Ethertype(_) | Match::Llc(_) => {
-                let mut of_it = statics().filter(|(_, reason)| reason.shipped.within.contains(matching));
-                let first = of_it.next()?.0;
-                of_it.next().is_none().then_some(first)
-            }
+            Match::Ethertype(_) | Match::Llc(_) => match self.relations.statics.get(matching)?.as_slice() {
+                [one] => Some(*one),
+                _ => None,
+            },
             _ => {
                 let mut owners = cover::cells(matching).map(|cell| self.owners.get(&cell).copied());
                 let first = owners.next()??;
@@ -166,15 +184,14 @@ impl Desk {
         } else if matches!(&interest.matching, Match::Reason(pattern) if pattern.contains(['*', '@'])) {
             return Ok(None);
         }
-        let same = self.reasons().find(|(_, reason)| reason.made_by.as_ref() == Some(interest));
-        if let Some((index, _)) = same {
+        if let Some(&index) = self.relations.made.get(interest) {
             return Ok(Some(index));
         }
         let base = match &interest.matching {
             Match::Reason(name) => self.named(name),
             _ => built_in,
         };
-        let base = base.and_then(|index| self.by_index(index)).map(|reason| reason.shipped.clone());
+        let base = base.and_then(|index| self.by_index(index)).map(|reason| (*reason.shipped).clone());
         let mut name = base.as_ref().map_or_else(|| name_of(&interest.matching), |base| base.name.clone());
         if interest.is_scoped() {
             name = format!("{name}@{id}");
@@ -209,23 +226,21 @@ impl Desk {
         if let Some(base) = base {
             reason.action = (base.action == Action::Copy).then_some(Action::Copy);
         }
-        self.state.reasons[index as usize] = Some(Arc::new(reason));
+        self.state.reasons.set_mut(index as usize, Some(Arc::new(reason)));
+        self.note_reason(index);
         Ok(Some(index))
     }
 
     fn free_index(&mut self) -> Result<u32, Refused> {
-        let free = (1..self.state.reasons.len()).find(|&index| {
-            self.state.reasons[index].is_none() && !self.touched.freed.contains(&(index as u32))
-        });
-        if let Some(index) = free {
-            return Ok(index as u32);
+        if let Some(index) = self.relations.free.pop() {
+            return Ok(index);
         }
         if self.state.reasons.len() > self.tables.reasons.capacity() {
             return Err(Refused(format!(
                 "registrations have made {RUN_TIME_REASONS} reasons, and there can be no more; unregister some"
             )));
         }
-        self.state.reasons.push(None);
+        self.state.reasons.push_back_mut(None);
         Ok(self.state.reasons.len() as u32 - 1)
     }
 
@@ -238,7 +253,7 @@ impl Desk {
         let name = &wanted.name;
         let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
         let (now, hz) = ((self.now)(), self.clock.hz());
-        let Some(reason) = self.state.reasons[index as usize].as_mut() else { return Ok(()) };
+        let Some(reason) = self.reason_mut(index) else { return Ok(()) };
         if wanted.action == Some(Action::Copy) && !reason.shipped.can_copy {
             return Err(Refused(format!(
                 "{name} cannot have action copy, for its packets can go no further; write trap or drop"
@@ -272,7 +287,7 @@ impl Desk {
         self.touched.reasons.insert(index);
         self.make_lanes(index).inspect_err(|_| {
             policer.configure(&config, now);
-            self.state.reasons[index as usize] = Some(before);
+            self.state.reasons.set_mut(index as usize, Some(before));
         })
     }
 
@@ -280,7 +295,7 @@ impl Desk {
     pub fn reset_reason(&mut self, name: &str) {
         let (now, hz) = ((self.now)(), self.clock.hz());
         let Some(index) = self.named(name) else { return };
-        let Some(reason) = self.state.reasons[index as usize].as_mut() else { return };
+        let Some(reason) = self.reason_mut(index) else { return };
         let reason = Arc::make_mut(reason);
         reason.class = reason.shipped.class;
         (reason.action, reason.sample) = (None, None);
@@ -288,8 +303,9 @@ impl Desk {
         reason.share.set_source_rate(Rate::Unlimited, hz);
         reason.share.set_interface_rate(Rate::Unlimited, hz);
         reason.set = None;
-        self.reconfigured.push((reason.policer.clone(), reason.policer.config()));
-        reason.policer.set(reason.shipped.limit, now);
+        let (policer, shipped) = (reason.policer.clone(), reason.shipped.limit);
+        self.reconfigured.push((policer.clone(), policer.config()));
+        policer.set(shipped, now);
         self.touched.reasons.insert(index);
     }
 

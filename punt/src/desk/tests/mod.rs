@@ -328,7 +328,7 @@ impl Office {
         let (source, destination) = facts.ports.unwrap_or_default();
         let specific = match (facts.protocol, ip4) {
             (Some(17), _) => of(Protocol::Udp, destination),
-            (Some(6), _) => of(Protocol::Tcp, destination).or_else(|| of(Protocol::TcpSource, source)),
+            (Some(6), _) => claims.tcp(source, destination),
             (Some(1), true) | (Some(58), false) => of(Protocol::Icmp, kind),
             (Some(2), true) => of(Protocol::Igmp, kind),
             _ => None,

@@ -12,15 +12,15 @@ use crate::class::Class;
 use crate::control::types::passive::PassiveFamily;
 use crate::dispatch::{Candidate, Delivery, Entry, Interests, Lanes, Passive, PassiveTo, Passives};
 use crate::interest::Interest;
-use crate::lane::Lane;
 use crate::matching::{self, Match};
 use crate::policer::{Policer, Verdict};
 use crate::reason::Action;
+use crate::segment;
 
 /// Bytes that a packet and its header take in a ring, more or less.
 const RECORD: u64 = 256;
 /// What a ring may have, in bytes.
-const RING: std::ops::RangeInclusive<u64> = 512 << 10..=2 << 20;
+const RING: std::ops::RangeInclusive<u64> = 512 << 10..=segment::RING as u64;
 
 /// What a registration sees of a reason's packets.
 pub(super) enum Seen {
@@ -239,9 +239,12 @@ impl Desk {
                 used >> 10
             )));
         }
-        let made: Box<[Arc<Lane>]> =
-            (0..self.workers).map(|worker| Arc::new(Lane::new(worker as u16, class, bytes))).collect();
-        made.iter().for_each(|lane| entry.sink.add(lane.clone()));
+        let made = entry.sink.make(class, self.workers, bytes).map_err(|error| {
+            Refused(format!(
+                "the rings of sink {sink} for class {class} take {} KiB, and there is no memory for them: {error}",
+                needed >> 10
+            ))
+        })?;
         let mut lanes: Lanes = (*entry.lanes).clone();
         lanes[class as usize] = made;
         entry.lanes = Arc::new(lanes);

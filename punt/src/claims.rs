@@ -175,3 +175,24 @@ impl LinkClaims {
         self.macs.get(&destination).or_else(of_type).or_else(of_llc).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_segments_ports_an_exact_one_comes_before_a_range_and_then_the_destination_before_the_source() {
+        let claims = Claims::default();
+        (1024..=u16::MAX).for_each(|port| claims.of(Protocol::Tcp).set(port, 7, true));
+        claims.of(Protocol::Tcp).set(179, 1, false);
+        claims.of(Protocol::TcpSource).set(179, 1, false);
+        assert_eq!(claims.tcp(179, 40_000), Some(1), "what a session that we opened is answered");
+        assert_eq!(claims.tcp(180, 40_000), Some(7));
+        claims.of(Protocol::Tcp).set(40_000, 8, false);
+        assert_eq!(claims.tcp(179, 40_000), Some(8));
+        claims.of(Protocol::TcpSource).set(180, 9, true);
+        assert_eq!((claims.tcp(180, 40_001), claims.tcp(180, 22)), (Some(7), Some(9)));
+        claims.of(Protocol::Tcp).set(40_000, 0, false);
+        assert_eq!((claims.tcp(1, 40_000), claims.tcp(1, 22)), (None, None));
+    }
+}

@@ -72,6 +72,10 @@ impl Service for Control {
         }
     }
 
+    fn holds(session: &Session) -> bool {
+        session.token.is_some()
+    }
+
     fn leave(&mut self, session: Session) {
         Control::leave(self, session);
     }

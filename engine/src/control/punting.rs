@@ -96,18 +96,25 @@ impl Control {
                     if let Some(before) = before {
                         self.desk.restore(before);
                     }
-                    self.desk.commit();
+                    self.commit_punting();
                     return Err(Refused { index: several.then_some(index), ..refused }.into());
                 }
             }
         }
-        self.desk.commit();
+        self.commit_punting();
         Ok(done)
+    }
+
+    /// Lets workers see what is set of punting, and lets go of what only they still used.
+    pub(super) fn commit_punting(&mut self) {
+        self.desk.commit();
+        let desk = &self.desk;
+        self.model.let_ways_go(|way| desk.ways().any(|used| used == way));
     }
 
     fn sink_add(&mut self, session: &mut Session, params: Params) -> Answer {
         let items: Vec<SinkAdd> = many(params)?;
-        let token = self.token(session, items.iter().any(|it| it.life == Life::Session));
+        let token = self.token(session, items.iter().any(|it| it.life == Life::Session))?;
         let single = items.len() == 1;
         items.iter().filter(|it| it.life == Life::Session).for_each(|it| self.make_room(it));
         let added = self.together(items, |control, it| {
@@ -133,7 +140,7 @@ impl Control {
 
     fn register(&mut self, session: &mut Session, params: Params) -> Answer {
         let items: Vec<Register> = many(params)?;
-        let token = self.token(session, items.iter().any(|it| it.life == Life::Session));
+        let token = self.token(session, items.iter().any(|it| it.life == Life::Session))?;
         let single = items.len() == 1;
         let owner = session.owner();
         let made = self.together(items, |control, it| {
@@ -161,11 +168,11 @@ impl Control {
     }
 
     /// The session's token, made if it is needed.
-    fn token(&mut self, session: &mut Session, needed: bool) -> Option<String> {
+    fn token(&mut self, session: &mut Session, needed: bool) -> Result<Option<String>, RpcError> {
         if needed && session.token.is_none() {
-            session.token = Some(self.sessions.open());
+            session.token = Some(self.sessions.open().map_err(RpcError::refused)?);
         }
-        session.token.clone()
+        Ok(session.token.clone())
     }
 
     fn resume(&mut self, session: &mut Session, params: Params) -> Answer {
@@ -199,8 +206,9 @@ impl Control {
 
     /// Removes what belongs to sessions that nobody took up again.
     pub(super) fn expire_sessions(&mut self) {
-        for (sinks, registrations) in self.sessions.expire() {
-            self.end_session(sinks, registrations);
+        let expired = self.sessions.expire();
+        if !expired.is_empty() {
+            self.end_sessions(expired);
         }
     }
 
@@ -211,19 +219,21 @@ impl Control {
             .sink_rows()
             .iter()
             .any(|row| (&row.name, &row.target) == (&wanted.name, &wanted.target));
-        if there && let Some((sinks, registrations)) = self.sessions.take_left(&wanted.name) {
-            self.end_session(sinks, registrations);
+        if there && let Some(left) = self.sessions.take_left(&wanted.name) {
+            self.end_sessions(vec![left]);
         }
     }
 
-    fn end_session(&mut self, sinks: Vec<String>, registrations: Vec<u32>) {
+    /// Removes what clients that have left had: sinks and registrations.
+    fn end_sessions(&mut self, sessions: Vec<(Vec<String>, Vec<u32>)>) {
+        let registrations = sessions.iter().flat_map(|(_, registrations)| registrations);
         for id in registrations {
             // An operator may have unregistered it meanwhile.
-            let _ = self.desk.unregister(id);
+            let _ = self.desk.unregister(*id);
         }
         self.desk.commit();
-        for sink in sinks {
-            if let Err(refused) = self.desk.delete_sink(&sink) {
+        for sink in sessions.iter().flat_map(|(sinks, _)| sinks) {
+            if let Err(refused) = self.desk.delete_sink(sink) {
                 log::warn!("a session has ended, and its sink stays: {refused}");
             }
         }

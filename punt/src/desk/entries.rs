@@ -118,7 +118,7 @@ impl Desk {
         own && match (interest.is_scoped(), reason.is_scoped()) {
             (true, false) => true,
             (false, true) => false,
-            _ => nobodys || reason.made_by.as_ref().is_some_and(behind),
+            (scoped, _) => (nobodys && !scoped) || reason.made_by.as_ref().is_some_and(behind),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::registrations::limit_or_none;
 use super::{Desk, Refused};
 use crate::class::Class;
 use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet};
@@ -61,6 +62,36 @@ impl Desk {
         self.state.set_policers.retain(|set| set.what != wanted.what);
         self.state.set_policers.push(wanted.clone());
         Ok(())
+    }
+
+    /// Takes back what was set of a policer: it has again the limit that what it polices was made with. What is no more has none.
+    pub fn reset_policer(&mut self, what: &Policed) {
+        self.forget_policer(what);
+        let limit = match what {
+            Policed::Reason(name) => self.named(name).and_then(|at| self.by_index(at)).map(|it| it.limit()),
+            Policed::Sink(name) => self.state.sinks.get(name).map(|it| limit_or_none(it.limit)),
+            Policed::Registration(id) => {
+                self.state.registrations.get(id).map(|it| limit_or_none(it.wanted.limit))
+            }
+            Policed::Passive { .. } => {
+                self.state.passives.iter().find(|it| it.policed() == *what).map(|it| limit_or_none(it.limit))
+            }
+        };
+        let Some(limit) = limit else { return };
+        let (config, now) = (Config::packets(limit.rate, limit.burst), (self.now)());
+        let Ok(policer) = self.policer(what) else { return };
+        let (was, figures) = (policer.clone(), policer.config());
+        if !policer.configure(&config, now) {
+            *policer = Arc::new(policer.with_config(&config, now));
+        }
+        self.reconfigured.push((was, figures));
+        let touched = self.policed(what);
+        self.touched.reasons.extend(touched);
+    }
+
+    /// What was policed is no more.
+    pub(super) fn forget_policer(&mut self, what: &Policed) {
+        self.state.set_policers.retain(|set| set.what != *what);
     }
 
     /// The reasons whose entries have the policer of something.

@@ -70,6 +70,25 @@ impl Reason {
         self.action.unwrap_or(self.shipped.action)
     }
 
+    /// Its limit, if no policer is set beside it.
+    pub fn limit(&self) -> Limit {
+        let (shipped, set) = (self.shipped.limit, self.set.as_ref());
+        Limit {
+            rate: set.and_then(|set| set.rate).unwrap_or(shipped.rate),
+            burst: set.and_then(|set| set.burst).map_or(shipped.burst, u64::from),
+        }
+    }
+
+    /// Takes over what an operator set of the reason that this one is made of.
+    fn inherit(&mut self, base: &Reason, hz: u64, now: u64) {
+        (self.class, self.sample) = (base.class, base.sample);
+        (self.source_rate, self.interface_rate) = (base.source_rate, base.interface_rate);
+        self.share.set_source_rate(base.source_rate.unwrap_or(Rate::Unlimited), hz);
+        self.share.set_interface_rate(base.interface_rate.unwrap_or(Rate::Unlimited), hz);
+        self.policer = Arc::new(Policer::new(&base.policer.config(), hz, now));
+        self.action = Some(base.action()).filter(|action| *action != Action::Trap);
+    }
+
     /// Whether it is made by a registration with a source or an interface.
     pub fn is_scoped(&self) -> bool {
         self.made_by.as_ref().is_some_and(Interest::is_scoped)
@@ -178,7 +197,8 @@ impl Desk {
     pub(super) fn reason_for(&mut self, id: u32, interest: &Interest) -> Result<Option<u32>, Refused> {
         let built_in = self.built_in(&interest.matching);
         if !interest.is_scoped() {
-            if built_in.is_some() || matches!(interest.matching, Match::Reason(_)) {
+            let theirs = self.relations.statics.contains_key(&interest.matching);
+            if built_in.is_some() || theirs || matches!(interest.matching, Match::Reason(_)) {
                 return Ok(built_in);
             }
         } else if matches!(&interest.matching, Match::Reason(pattern) if pattern.contains(['*', '@'])) {
@@ -191,40 +211,45 @@ impl Desk {
             Match::Reason(name) => self.named(name),
             _ => built_in,
         };
-        let base = base.and_then(|index| self.by_index(index)).map(|reason| (*reason.shipped).clone());
-        let mut name = base.as_ref().map_or_else(|| name_of(&interest.matching), |base| base.name.clone());
+        let base = base.and_then(|index| self.by_index(index)).cloned();
+        // Of several with frames of that type, the first: one that a registration makes is not more important.
+        let first = self.relations.statics.get(&interest.matching).and_then(|them| them.first());
+        let like = base.clone().or_else(|| self.by_index(*first?).cloned());
+        let mut name =
+            base.as_ref().map_or_else(|| name_of(&interest.matching), |base| base.name().to_owned());
         if interest.is_scoped() {
             name = format!("{name}@{id}");
         }
         let place = match &interest.matching {
-            Match::Reason(_) => base.as_ref().map_or(Place::Elsewhere, |base| base.place),
+            Match::Reason(_) => base.as_ref().map_or(Place::Elsewhere, |base| base.shipped.place),
             matching if matching.is_local() => Place::Local,
             _ => Place::Link,
         };
         let shipped = Static {
             text: format!("registered: {}", interest.matching),
-            class: base.as_ref().map_or(DEFAULT_CLASS, |base| base.class),
-            limit: base.as_ref().map_or(DEFAULT_LIMIT, |base| base.limit),
+            class: like.as_ref().map_or(DEFAULT_CLASS, |like| like.shipped.class),
+            limit: like.as_ref().map_or(DEFAULT_LIMIT, |like| like.shipped.limit),
             action: Action::Trap,
             node: base.as_ref().map_or_else(
                 || if place == Place::Local { "ip4-local,ip6-local" } else { "l2-dispatch" }.to_owned(),
-                |base| base.node.clone(),
+                |base| base.shipped.node.clone(),
             ),
             within: match (&interest.matching, &base) {
-                (Match::Reason(_), Some(base)) => base.within.clone(),
+                (Match::Reason(_), Some(base)) => base.shipped.within.clone(),
                 (matching, _) => vec![matching.clone()],
             },
             cells: Vec::new(),
-            can_copy: base.as_ref().is_some_and(|base| base.can_copy),
+            can_copy: base.as_ref().is_some_and(|base| base.shipped.can_copy),
             name,
             place,
         };
+        let id = next_id(self.ids.reason, "reasons")?;
         let index = self.free_index()?;
-        self.ids.reason += 1;
-        self.means.name(self.ids.reason, Some(&shipped.name));
-        let mut reason = self.reason(self.ids.reason, shipped, Some(interest.clone()));
+        self.ids.reason = id;
+        self.means.name(id, Some(&shipped.name));
+        let mut reason = self.reason(id, shipped, Some(interest.clone()));
         if let Some(base) = base {
-            reason.action = (base.action == Action::Copy).then_some(Action::Copy);
+            reason.inherit(&base, self.clock.hz(), (self.now)());
         }
         self.state.reasons.set_mut(index as usize, Some(Arc::new(reason)));
         self.note_reason(index);
@@ -330,6 +355,15 @@ impl Desk {
             alike => format!("there is no reason {name}; did you mean {}?", alike.join(" or ")),
         })
     }
+}
+
+/// The id after `last`.
+///
+/// # Errors
+/// If there is none: no id is given twice while the engine runs.
+pub(super) fn next_id(last: u32, of: &str) -> Result<u32, Refused> {
+    let all = || Refused(format!("all ids of {of} are used up, and none is given twice; restart the engine"));
+    last.checked_add(1).ok_or_else(all)
 }
 
 /// What a reason is called that a registration makes of a match.

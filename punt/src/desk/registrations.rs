@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::cover::{Place, Sight};
-use super::reasons::{Reason, name_of};
+use super::reasons::{Reason, name_of, next_id};
 use super::{Desk, MAX_REGISTRATIONS, Refused};
+use crate::control::types::Policed;
 use crate::control::types::sink::Life;
 use crate::dispatch::{Candidate, Registered};
 use crate::interest::Interest;
@@ -103,12 +104,7 @@ impl Desk {
         }
         let interest = wanted.interest();
         self.check_owners(&wanted, &interest)?;
-        let id = self.ids.registration.checked_add(1).ok_or_else(|| {
-            Refused(
-                "all ids of registrations are used up, and none is given twice; restart the engine"
-                    .to_owned(),
-            )
-        })?;
+        let id = next_id(self.ids.registration, "registrations")?;
         let made = self.ids.reason;
         let reason = self.reason_for(id, &interest)?;
         let limit = limit_or_none(wanted.limit);
@@ -250,6 +246,7 @@ impl Desk {
         self.state.registrations.remove_mut(&id);
         self.touch(&registration);
         self.forget_registration(&registration);
+        self.forget_policer(&Policed::Registration(id));
         self.means.settle(id, None);
         if let Some(index) = registration.reason {
             self.free_unused(index);
@@ -263,6 +260,7 @@ impl Desk {
         if let Some(gone) = made.filter(|_| !self.relations.is_used(index)) {
             self.state.reasons.set_mut(index as usize, None);
             self.relations.remove_reason(index, &gone);
+            self.forget_policer(&Policed::Reason(gone.name().to_owned()));
             self.means.name(gone.id, None);
             self.touched.reasons.remove(&index);
             self.touched.freed.push(index);

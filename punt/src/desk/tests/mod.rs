@@ -179,6 +179,8 @@ struct Told {
     names: BTreeMap<u32, String>,
     books: BTreeMap<u32, Arc<Settled>>,
     running: Vec<(String, usize)>,
+    /// Who was asked to end, and who was waited for.
+    ends: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -226,8 +228,13 @@ impl Open for Thread {
         [0; 3]
     }
 
+    fn ask_to_close(&self) {
+        self.told.lock().ends.push(format!("ask {}", self.sink.0));
+    }
+
     fn close(&self) {
         let mut told = self.told.lock();
+        told.ends.push(format!("close {}", self.sink.0));
         let at = told.running.iter().position(|it| *it == self.sink).expect("it is closed once");
         told.running.remove(at);
     }

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use punt::control::types::{
-    ClassSet, Life, PassiveKey, PassiveSet, PolicerSet, ReasonSet, Register, RegisterAnswer, SessionAnswer,
-    SessionResume, SinkAdd, SinkAnswer, SinkKey, SourceFilter, Unregister,
+    ClassSet, Life, PassiveKey, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet, Register,
+    RegisterAnswer, SessionAnswer, SessionResume, SinkAdd, SinkAnswer, SinkKey, SourceFilter, Unregister,
 };
 use punt::control::{RpcError, many, one};
 use punt::desk::{self, Desk, Towards, Wanted, limit_of};
 use punt::sink::Interface;
 
 use super::configuration::Session;
-use super::methods::{Answer, Params, answer, page, page_of};
+use super::methods::{Answer, Params, answer, page, page_by, page_of};
 use super::model::Model;
 use super::{Control, Refused};
 use crate::nodes::redirect::AS_IT_CAME;
@@ -27,15 +27,15 @@ impl Control {
     /// Answers the methods of punting; none for another method.
     pub(super) fn punting(&mut self, session: &mut Session, method: &str, params: Params) -> Option<Answer> {
         Some(match method {
-            "reason.list" | "stats.reasons" => page(params, self.desk.reason_rows()),
+            "reason.list" | "stats.reasons" => page_by(params, self.desk.reason_rows(), |row| row.id),
             "reason.set" => self.change(params, |control, it: ReasonSet| Ok(control.desk.set_reason(&it)?)),
             "class.list" => page(params, self.desk.class_rows()),
             "class.set" => self.change(params, |control, it: ClassSet| Ok(control.desk.set_class(&it)?)),
-            "policer.list" => page(params, self.desk.policer_rows()),
+            "policer.list" => page_by(params, self.desk.policer_rows(), |row| row.what.clone()),
             "policer.set" => {
                 self.change(params, |control, it: PolicerSet| Ok(control.desk.set_policer(&it)?))
             }
-            "sink.list" | "stats.sinks" => page(params, self.desk.sink_rows()),
+            "sink.list" | "stats.sinks" => page_by(params, self.desk.sink_rows(), |row| row.name.clone()),
             "sink.add" => self.sink_add(session, params),
             "sink.del" => self.change(params, |control, it: SinkKey| {
                 control.desk.delete_sink(&it.name)?;
@@ -48,8 +48,8 @@ impl Control {
                 control.sessions.forget(it.id);
                 Ok(())
             }),
-            "registration.list" => page(params, self.desk.registration_rows()),
-            "passive.list" => page(params, self.desk.passive_rows()),
+            "registration.list" => page_by(params, self.desk.registration_rows(), |row| row.id),
+            "passive.list" => page_by(params, self.desk.passive_rows(), passive_key),
             "passive.set" => self.change(params, |control, it: PassiveSet| {
                 it.check().map_err(Refused::new)?;
                 set_passive(&mut control.model, &mut control.desk, &it, Life::Operator)
@@ -247,6 +247,11 @@ impl Control {
             facts.map(|it| (it.index, Interface { name: it.name.to_owned(), mtu: it.effective.mtu as u32 }));
         self.names.set_interfaces(named.collect::<HashMap<_, _>>());
     }
+}
+
+/// What a passive entry is known by.
+fn passive_key(row: &PassiveRow) -> Policed {
+    Policed::Passive { family: row.family, interface: row.interface.clone() }
 }
 
 /// Registers what a client or a file asks for.

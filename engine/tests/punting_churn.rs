@@ -93,7 +93,7 @@ fn a_worker_feels_nothing_of_those_who_register_and_unregister_all_the_time() {
     let ((), _) = rig
         .forwarding(&[from_host(udp4("10.0.0.7", "10.2.3.4", 64, &[7; 18]))], |control, _| others(control));
     // Of 64 packets, 62 are forwarded, one is for those who come and go, and one is for nobody.
-    let mut to_us = |port: u16| {
+    let to_us = |port: u16| {
         let mut packet = udp4("10.0.0.7", "10.0.0.1", 255, &[9; 24]);
         packet[22..24].copy_from_slice(&port.to_be_bytes());
         packet[26..28].fill(0);

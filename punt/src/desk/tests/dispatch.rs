@@ -294,7 +294,7 @@ impl Model {
                     (Icmp4(_) | Icmp6(_), "icmp") | (Kind::Protocol(_), "proto") => true,
                     _ => false,
                 };
-                of_row && exact == !key.kind.is_range() && !key.is_scoped() && key.kind.sees(packet)
+                of_row && exact != key.kind.is_range() && !key.is_scoped() && key.kind.sees(packet)
             };
             if let Some(name) = built_in(row, ip4, number).filter(|_| exact) {
                 return name.to_owned();

@@ -109,8 +109,7 @@ impl Reason {
         let sight = match (&interest.matching, &made_by.matching) {
             _ if !interest.meets(made_by) => Sight::None,
             (Match::Reason(_), _) | (_, Match::Reason(_)) => {
-                let anywhere = Interest::anywhere(interest.matching.clone());
-                cover::sight(&anywhere, self.name(), place, &self.shipped.within)
+                cover::sight(interest, self.name(), place, &self.shipped.within)
             }
             (matching, _) if !place.shows(matching, true) => Sight::None,
             (matching, its) if cover::contains(matching, its) => Sight::All,

@@ -31,7 +31,7 @@ pub(super) struct Relations {
     /// Reasons by what their packets can be: those with a scope, and all others.
     plain: Index,
     scoped: Index,
-    /// Those of packets that are nobody's.
+    /// Those of nodes whose packets are nobody's.
     nobodys: Vec<u32>,
     /// How many registrations made a reason, by its index.
     users: Map<u32, Users>,
@@ -107,7 +107,8 @@ impl Relations {
                 }
             }
         }
-        if matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink) {
+        let nobodys = matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink);
+        if nobodys && reason.made_by.is_none() {
             self.nobodys.push(at);
         }
     }
@@ -126,7 +127,6 @@ impl Relations {
         }
         self.users.remove(&at);
         self.scopes.remove(&at);
-        self.nobodys.retain(|other| *other != at);
     }
 
     /// Whether a registration that is there made the reason at `at`.
@@ -332,6 +332,10 @@ impl Desk {
             matching => {
                 let mut found = self.bases(interest);
                 self.relations.scoped.meeting(matching, scope, &mut found);
+                for nobodys in self.relations.nobodys.iter().filter_map(|at| self.by_index(*at)) {
+                    let made_of_it = Match::Reason(nobodys.name().to_owned());
+                    self.relations.scoped.meeting(&made_of_it, scope, &mut found);
+                }
                 found
             }
         };
@@ -351,6 +355,11 @@ impl Desk {
         }
         if reason.shipped.place == Place::NobodysLink {
             found.extend(lent);
+        }
+        match reason.shipped.place {
+            Place::Nobodys if reason.is_scoped() => scoped.local(scope, &mut found),
+            Place::NobodysLink if reason.is_scoped() => scoped.link(scope, &mut found),
+            _ => {}
         }
         patterns.covering(reason.name(), scope, &mut found);
         if let Some(made_by) =

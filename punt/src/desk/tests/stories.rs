@@ -638,3 +638,24 @@ fn what_a_scoped_pattern_does_not_cover_is_still_redirected_and_what_is_dropped_
     assert_eq!((row.drop, row.counters.packets, row.counters.hits), (true, 1, 1));
     assert_eq!(office.desk.ways().count(), 0);
 }
+
+#[test]
+fn who_asks_for_a_port_from_a_source_has_it_also_when_another_made_a_reason_of_nobodys_packets_from_there() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let near = wanted("reason:ip4.unclaimed", "b").from("10.0.1.0/24");
+    let near = office.desk.register(near).expect("nobody is in the way");
+    let port =
+        office.desk.register(wanted("udp:5000-5001", "a").from("10.0.0.0/8")).expect("nobody is in the way");
+    office.commit();
+    let packet = Packet::udp("10.0.1.7", 5000);
+    assert_eq!(office.reason_of(&packet), format!("ip4.unclaimed@{near}"));
+    assert_eq!(office.takers(&packet), [("a".to_owned(), port), ("b".to_owned(), near)]);
+    office.desk.unregister(port).expect("it is registered");
+    office.commit();
+    assert_eq!(office.takers(&packet), [("b".to_owned(), near)]);
+    // In the other order, too.
+    let port =
+        office.desk.register(wanted("udp:5000-5001", "a").from("10.0.0.0/8")).expect("nobody is in the way");
+    office.commit();
+    assert_eq!(office.takers(&packet), [("a".to_owned(), port), ("b".to_owned(), near)]);
+}

@@ -173,6 +173,10 @@ impl Means for Tools {
         set(&self.0.names.books, id, books);
     }
 
+    fn place(&self, target: &Target) -> Option<String> {
+        target.place(&self.0.setup.directory)
+    }
+
     fn name(&self, reason: u32, name: Option<&str>) {
         set(&self.0.names.reasons, reason, name.map(str::to_owned));
     }
@@ -204,6 +208,12 @@ impl Open for OpenSink {
         self.injected.as_ref().map_or([0; 3], |counts| {
             [counts.injected.get(), counts.inject_errors.get(), counts.foreign.get()]
         })
+    }
+
+    fn ask_to_close(&self) {
+        if let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            running.ask_to_stop();
+        }
     }
 
     fn close(&self) {

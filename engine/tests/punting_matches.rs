@@ -285,3 +285,23 @@ fn an_exclusive_registration_shares_with_nobody_and_says_whose_it_is() {
     assert!(refused.contains('b') && refused.contains("unregister"), "{refused}");
     rig.finish();
 }
+
+#[test]
+fn what_bgp_sessions_of_ours_are_answered_is_bgp_whoever_asks_for_all_high_ports() {
+    let mut rig = router();
+    let (bgpd, other) = (client(&mut rig, "bgpd"), client(&mut rig, "a"));
+    register(&mut rig, "reason:local.bgp", "bgpd");
+    register(&mut rig, "tcp:1024-65535", "a");
+    let answer = to_us(6, &tcp(179, 40_000));
+    let segment = to_us(6, &tcp(443, 40_000));
+    rig.put(LAN, &[answer.clone(), segment.clone()]);
+    let (header, frame) = &bgpd.records(1)[0];
+    assert_eq!((reason(&mut rig, header).as_str(), frame), ("local.bgp", &answer));
+    // Who asked for the port has it, too, but it is not charged to that.
+    let mut got: Vec<_> =
+        other.records(2).into_iter().map(|(header, frame)| (reason(&mut rig, &header), frame)).collect();
+    got.sort();
+    assert_eq!(got, [("local.bgp".to_owned(), answer), ("local.tcp-1024-65535".to_owned(), segment)]);
+    assert_eq!((punted(&mut rig, "local.bgp"), punted(&mut rig, "local.tcp-1024-65535")), (1, 1));
+    rig.finish();
+}

@@ -226,4 +226,8 @@ fn main() {
         wanted(&format!("udp:{}-{}", 1000 + 8 * number, 1007 + 8 * number), None)
     });
     register("of other ports", 4000, |number| wanted(&format!("udp:{}", 1000 + number), None));
+    register("of other ports, of all ports", 1000, |number| match number {
+        1000 => wanted("udp:1-65535", None),
+        number => wanted(&format!("udp:{}", 1000 + number), None),
+    });
 }

@@ -2,12 +2,29 @@
 //!
 //! The rows are set in place while workers read; one thread sets them.
 
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rpds::HashTrieMapSync;
+use rustc_hash::FxHasher;
+
+use crate::matching::Match;
 use crate::value::Mac;
 
 /// A row of reason indices; 0 is nobody.
 pub struct Listeners(Box<[AtomicU32]>);
+
+/// Who wants a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The index of the reason.
+    pub reason: u32,
+    /// It is for a range of keys.
+    pub wide: bool,
+}
+
+/// Set beside the index of a reason that claims a range.
+const WIDE: u32 = 1 << 31;
 
 impl Listeners {
     /// A row of `len`, with nobody in it.
@@ -15,19 +32,26 @@ impl Listeners {
         Listeners((0..len).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// Who wants `key`?
+    /// The index of the reason that wants `key`.
     #[inline(always)]
     pub fn get(&self, key: u16) -> Option<u32> {
+        self.claim(key).map(|claim| claim.reason)
+    }
+
+    /// Who wants `key`?
+    #[inline(always)]
+    pub fn claim(&self, key: u16) -> Option<Claim> {
         match self.0.get(key as usize)?.load(Ordering::Relaxed) {
             0 => None,
-            reason => Some(reason),
+            cell => Some(Claim { reason: cell & !WIDE, wide: cell & WIDE != 0 }),
         }
     }
 
-    /// Packets with `key` are punted for `reason` from now on; 0 takes it back. A key beyond the row is ignored.
-    pub fn set(&self, key: u16, reason: u32) {
+    /// Packets with `key` are punted for `reason` from now on, which is `wide` if it wants other keys, too; 0 takes it back. A key beyond the
+    /// row is ignored.
+    pub fn set(&self, key: u16, reason: u32, wide: bool) {
         if let Some(listener) = self.0.get(key as usize) {
-            listener.store(reason, Ordering::Relaxed);
+            listener.store(if wide { reason | WIDE } else { reason }, Ordering::Relaxed);
         }
     }
 }
@@ -73,6 +97,19 @@ impl Default for Claims {
 }
 
 impl Claims {
+    /// The index of the reason that wants a TCP segment with these ports: the more specific of what is claimed by destination and by source.
+    #[inline(always)]
+    pub fn tcp(&self, source: u16, destination: u16) -> Option<u32> {
+        let claim = match self.tcp.claim(destination) {
+            Some(claim) if !claim.wide => Some(claim),
+            by_destination => match self.tcp_source.claim(source) {
+                Some(claim) if !claim.wide => Some(claim),
+                by_source => by_destination.or(by_source),
+            },
+        };
+        claim.map(|claim| claim.reason)
+    }
+
     /// The listeners keyed by `protocol`.
     #[inline(always)]
     pub fn of(&self, protocol: Protocol) -> &Listeners {
@@ -87,25 +124,75 @@ impl Claims {
     }
 }
 
-/// Who wants frames that are neither IP nor ARP and have no reason of their own. Replaced whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+type Map<K> = HashTrieMapSync<K, u32, BuildHasherDefault<FxHasher>>;
+
+/// Who wants frames that are neither IP nor ARP and have no reason of their own. Replaced whole; a copy shares all that is the same.
+#[derive(Clone)]
 pub struct LinkClaims {
     /// By the group they are sent to.
-    pub macs: Vec<(Mac, u32)>,
+    macs: Map<Mac>,
     /// By ethertype.
-    pub ethertypes: Vec<(u16, u32)>,
+    ethertypes: Map<u16>,
     /// By LLC destination service access point.
-    pub llcs: Vec<(u8, u32)>,
+    llcs: Map<u8>,
+}
+
+impl Default for LinkClaims {
+    fn default() -> LinkClaims {
+        fn none<K: Eq + std::hash::Hash>() -> Map<K> {
+            HashTrieMapSync::new_with_hasher_and_ptr_kind(BuildHasherDefault::default())
+        }
+        LinkClaims { macs: none(), ethertypes: none(), llcs: none() }
+    }
 }
 
 impl LinkClaims {
+    /// Whether nobody wants any.
+    pub fn is_empty(&self) -> bool {
+        self.macs.is_empty() && self.ethertypes.is_empty() && self.llcs.is_empty()
+    }
+
+    /// Frames that `matching` matches are punted for this reason, or nobody's. A match that is not by frame is ignored.
+    pub fn set(&mut self, matching: &Match, reason: Option<u32>) {
+        fn put<K: Eq + std::hash::Hash>(map: &mut Map<K>, key: K, reason: Option<u32>) {
+            match reason {
+                Some(reason) => map.insert_mut(key, reason),
+                None => drop(map.remove_mut(&key)),
+            }
+        }
+        match matching {
+            Match::Mac(mac) => put(&mut self.macs, *mac, reason),
+            Match::Ethertype(ethertype) => put(&mut self.ethertypes, *ethertype, reason),
+            Match::Llc(llc) => put(&mut self.llcs, *llc, reason),
+            _ => {}
+        }
+    }
+
     /// The index of the reason of the most specific claim: the group, then the ethertype or LLC.
     pub fn find(&self, destination: Mac, ethertype: Option<u16>, llc: Option<u8>) -> Option<u32> {
-        let group = self.macs.iter().find(|(mac, _)| *mac == destination).map(|(_, reason)| *reason);
-        group
-            .or_else(|| {
-                self.ethertypes.iter().find(|(key, _)| Some(*key) == ethertype).map(|(_, reason)| *reason)
-            })
-            .or_else(|| self.llcs.iter().find(|(key, _)| Some(*key) == llc).map(|(_, reason)| *reason))
+        let of_type = || self.ethertypes.get(&ethertype?);
+        let of_llc = || self.llcs.get(&llc?);
+        self.macs.get(&destination).or_else(of_type).or_else(of_llc).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_segments_ports_an_exact_one_comes_before_a_range_and_then_the_destination_before_the_source() {
+        let claims = Claims::default();
+        (1024..=u16::MAX).for_each(|port| claims.of(Protocol::Tcp).set(port, 7, true));
+        claims.of(Protocol::Tcp).set(179, 1, false);
+        claims.of(Protocol::TcpSource).set(179, 1, false);
+        assert_eq!(claims.tcp(179, 40_000), Some(1), "what a session that we opened is answered");
+        assert_eq!(claims.tcp(180, 40_000), Some(7));
+        claims.of(Protocol::Tcp).set(40_000, 8, false);
+        assert_eq!(claims.tcp(179, 40_000), Some(8));
+        claims.of(Protocol::TcpSource).set(180, 9, true);
+        assert_eq!((claims.tcp(180, 40_001), claims.tcp(180, 22)), (Some(7), Some(9)));
+        claims.of(Protocol::Tcp).set(40_000, 0, false);
+        assert_eq!((claims.tcp(1, 40_000), claims.tcp(1, 22)), (None, None));
     }
 }

@@ -84,6 +84,15 @@ impl Interest {
         interfaces && sources && families && meet(&self.matching, &other.matching)
     }
 
+    /// Whether every packet that comes from where `other` is limited to comes from where this one is.
+    pub fn surrounds(&self, other: &Interest) -> bool {
+        let interface = self.interface.is_none() || self.interface == other.interface;
+        let source = self.source.is_none_or(|this| {
+            other.source.is_some_and(|that| this.length() <= that.length() && this.contains(that.address()))
+        });
+        interface && source
+    }
+
     /// The family of all that it covers, if the match or the source says it.
     fn family(&self) -> Option<Family> {
         let of_source = |source: Prefix| if source.is_ipv4() { Family::Ip4 } else { Family::Ip6 };

@@ -10,7 +10,7 @@
 //! ```
 
 use std::fmt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use crate::value::{digits, serde_as_text};
@@ -76,6 +76,25 @@ impl Target {
             Target::Pcapng { .. } => "pcapng",
             Target::Null => "null",
         }
+    }
+
+    /// Where the packets end up, by one spelling: two sinks with the same place would write over each other. Captures are below `directory`.
+    /// None for [`Null`](Target::Null), which has room for all.
+    pub fn place(&self, directory: &Path) -> Option<String> {
+        let spelled = |path: &Path| path.components().collect::<PathBuf>().display().to_string();
+        Some(match self {
+            Target::Unix { address, .. } if address.starts_with('@') => format!("unix:{address}"),
+            Target::Unix { address: path, .. } | Target::Shm(path) => {
+                format!("unix:{}", spelled(path.as_ref()))
+            }
+            Target::Tap(name) => format!("tap:{name}"),
+            Target::Pcapng { file, .. } => {
+                let file = Path::new(file);
+                let below = file.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+                format!("pcapng:{}", spelled(below.strip_prefix(directory).unwrap_or(&below)))
+            }
+            Target::Null => return None,
+        })
     }
 }
 

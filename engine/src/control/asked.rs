@@ -91,7 +91,7 @@ impl Control {
 
     /// Takes back what an earlier configuration asked for and this one does not.
     fn take_back(&mut self, config: &Config) -> Result<usize, Refused> {
-        let mut changes = 0;
+        let mut changes = self.take_policers_back(config);
         for row in self.desk.registration_rows().into_iter().filter(|row| row.life == Life::Config) {
             let still = config
                 .registers
@@ -128,6 +128,24 @@ impl Control {
         }
         self.applied.reasons = before;
         Ok(changes)
+    }
+
+    /// Policers of an earlier configuration that this one does not set are as if nobody had set them.
+    fn take_policers_back(&mut self, config: &Config) -> usize {
+        let theirs = |of: &Config| -> Vec<Policed> {
+            of.policers.iter().filter_map(|policer| self.policed_by(of, &policer.what)).collect()
+        };
+        let (before, now) = (theirs(&self.applied), theirs(config));
+        let gone: Vec<Policed> = before.into_iter().filter(|what| !now.contains(what)).collect();
+        gone.iter().for_each(|what| self.desk.reset_policer(what));
+        gone.len()
+    }
+
+    /// What a policer of a file is of: there, registrations are known by their place.
+    fn policed_by(&self, config: &Config, what: &Policed) -> Option<Policed> {
+        let Policed::Registration(number) = what else { return Some(what.clone()) };
+        let it = config.registers.get((*number as usize).checked_sub(1)?)?;
+        self.desk.registered(&self.wanted(it).ok()?).map(Policed::Registration)
     }
 
     fn apply_sink(&mut self, sink: &SinkAdd) -> Result<usize, Refused> {

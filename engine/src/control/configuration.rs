@@ -20,16 +20,50 @@ const MAX_CONFIG: usize = 256 << 20;
 /// Faults of a configuration that are told; who mends these sees the others next.
 const MAX_FAULTS: usize = 50;
 
-/// What is remembered of a connection: the parts of a configuration that came so far.
+/// What is remembered of a connection.
 #[derive(Default)]
 pub struct Session {
-    coming: String,
+    /// The parts of a configuration that came so far.
+    coming: Held,
+    /// What was set of punting when its client began to save, while there is more of it to tell.
+    going: Held,
     /// By which its client can take back what it made for itself.
     pub(super) token: Option<String>,
 }
 
-/// Bytes of configurations that are coming, of all connections.
-static COMING: AtomicUsize = AtomicUsize::new(0);
+/// A part of a configuration that is kept for a client.
+#[derive(Default)]
+struct Held(String);
+
+/// Bytes of configurations that are kept, of all connections.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+impl Held {
+    fn push(&mut self, text: &str) -> Result<(), RpcError> {
+        let more = text.len();
+        if HELD.fetch_add(more, Ordering::Relaxed) + more > MAX_CONFIG {
+            HELD.fetch_sub(more, Ordering::Relaxed);
+            self.take();
+            let most = MAX_CONFIG >> 20;
+            return Err(RpcError::refused(format!(
+                "configurations of more than {most} MiB are on their way; send a smaller one, or wait"
+            )));
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+
+    fn take(&mut self) -> String {
+        HELD.fetch_sub(self.0.len(), Ordering::Relaxed);
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.take();
+    }
+}
 
 impl Session {
     /// Who this is, for others whom it is in the way of.
@@ -39,33 +73,12 @@ impl Session {
 
     /// Takes a part of a configuration; gives the whole with its name when it was the last.
     pub(super) fn receive(&mut self, part: ConfigText) -> Result<Option<(String, String)>, RpcError> {
-        let more = part.text.len();
-        if COMING.fetch_add(more, Ordering::Relaxed) + more > MAX_CONFIG {
-            COMING.fetch_sub(more, Ordering::Relaxed);
-            self.forget();
-            let most = MAX_CONFIG >> 20;
-            return Err(RpcError::refused(format!(
-                "configurations of more than {most} MiB are coming; send a smaller one"
-            )));
-        }
-        self.coming.push_str(&part.text);
+        self.coming.push(&part.text)?;
         if part.more {
             return Ok(None);
         }
         let name = if part.name.is_empty() { "configuration".to_owned() } else { part.name };
-        Ok(Some((self.forget(), name)))
-    }
-
-    /// Begins anew; gives what came so far.
-    fn forget(&mut self) -> String {
-        COMING.fetch_sub(self.coming.len(), Ordering::Relaxed);
-        std::mem::take(&mut self.coming)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.forget();
+        Ok(Some((self.coming.take(), name)))
     }
 }
 
@@ -96,8 +109,9 @@ impl Control {
         answer(&ConfigReport { notes })
     }
 
-    /// What is set, as a configuration, in parts: what changes between two of them may be in either state.
-    pub(super) fn config_text(&self, params: Params) -> Answer {
+    /// What is set, as a configuration, in parts. What changes of neighbours and routes between two of them may be in either state; what is set
+    /// of punting is as it was at its first part.
+    pub(super) fn config_text(&self, session: &mut Session, params: Params) -> Answer {
         let Paging { after, .. } = one(params)?;
         let mut place = after.map_or(Ok(Place::Start), |after| cursor(&after))?;
         let mut text = String::new();
@@ -130,7 +144,7 @@ impl Control {
             }
         }
         if let Place::Punting(start) = place {
-            return self.punting_part(String::new(), start);
+            return self.punting_part(session, String::new(), start);
         }
         let after = if let Place::Route(key) = place { Some(key) } else { None };
         for (key, route) in self.model.saved_routes_after(after) {
@@ -140,12 +154,15 @@ impl Control {
             place = Place::Route(key);
             text += &config::write::route(&route);
         }
-        self.punting_part(text, 0)
+        self.punting_part(session, text, 0)
     }
 
     /// What is set of punting from the byte `start` on, as much as fits behind `text`, in whole lines.
-    fn punting_part(&self, mut text: String, start: usize) -> Answer {
-        let whole = self.punting_text();
+    fn punting_part(&self, session: &mut Session, mut text: String, start: usize) -> Answer {
+        let whole = match session.going.take() {
+            kept if start > 0 && !kept.is_empty() => kept,
+            _ => self.punting_text(),
+        };
         let rest = whole.get(start..).unwrap_or_default();
         let room = PART.saturating_sub(text.len()).min(rest.len());
         let end = if room == rest.len() {
@@ -154,7 +171,11 @@ impl Control {
             rest.as_bytes()[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
         };
         text += &rest[..end];
-        part(text, (end < rest.len()).then_some(Place::Punting(start + end)))
+        let more = end < rest.len();
+        if more {
+            session.going.push(&whole)?;
+        }
+        part(text, more.then_some(Place::Punting(start + end)))
     }
 }
 

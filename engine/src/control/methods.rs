@@ -1,9 +1,11 @@
 //! The methods of the control socket: their parameters read, done, and answered.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
+use punt::InterfaceAddress;
 use punt::control::types::{
     Address, AddressRow, ConfigReport, InterfaceSet, Neighbor, NeighborKey, Reservation, Route, RouteFilter,
     RouteKey, RouteQuery, Version,
@@ -13,7 +15,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::configuration::{Session, parse};
-use super::model::{Key, Life, Op, Settings};
+use super::model::{InterfaceFacts, Key, Life, Op, Settings};
 use super::{Control, Refused, Service};
 use crate::config::too_small;
 
@@ -48,12 +50,12 @@ impl Service for Control {
             "route.replace" => self.batch(routes(params)?, |it| Ok(Op::RouteReplace(it, Life::Operator))),
             "route.del" => self.batch(many::<RouteKey>(params)?, |it| Ok(Op::RouteDel(it))),
             "route.reserve" => self.route_reserve(one(params)?),
-            "stats.interfaces" => page(params, self.interfaces()),
+            "stats.interfaces" => self.interface_stats_list(params),
             "stats.nodes" => page(params, self.nodes()),
             "stats.drops" => page(params, self.drops()),
             "stats.workers" => page(params, self.workers()),
             "audit" => one::<Empty>(params).and_then(|_| answer(&self.audit())),
-            "config.show" | "config.save" => self.config_text(params),
+            "config.show" | "config.save" => self.config_text(session, params),
             "config.check" => match session.receive(one(params)?)? {
                 Some((text, name)) => self.config_check(&parse(&text, &name)?),
                 None => answer(&()),
@@ -70,6 +72,10 @@ impl Service for Control {
                 None => Err(RpcError::method_not_found(method)),
             },
         }
+    }
+
+    fn holds(session: &Session) -> bool {
+        session.token.is_some()
     }
 
     fn leave(&mut self, session: Session) {
@@ -121,7 +127,22 @@ fn version() -> Version {
     }
 }
 
-/// A page of rows whose cursor is their place.
+/// A page of rows in the order of what they are known by, which is their cursor: others may come and go between two pages.
+pub(super) fn page_by<T: Serialize, K: Ord + Display + FromStr>(
+    params: Params,
+    mut rows: Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> Answer {
+    let Paging { limit, after } = one(params)?;
+    if let Some(after) = after {
+        let after = cursor::<K>(&after)?;
+        rows.retain(|row| key(row) > after);
+    }
+    rows.sort_by_cached_key(&key);
+    answer(&Page::of(rows, limit, |row| key(row).to_string()).map_err(internal)?)
+}
+
+/// A page of rows whose cursor is their place: there are always the same.
 pub(super) fn page<T: Serialize>(params: Params, rows: Vec<T>) -> Answer {
     page_of(one(params)?, rows)
 }
@@ -204,14 +225,28 @@ impl Control {
     }
 
     fn address_list(&self, params: Params) -> Answer {
-        let rows = self.model.interfaces_after(0).flat_map(|facts| {
-            let interface = facts.name.to_owned();
-            facts
-                .addresses
-                .into_iter()
-                .map(move |address| AddressRow { address, interface: interface.clone() })
+        let Paging { limit, after } = one(params)?;
+        let after = match after.as_deref().map(|after| after.split_once(' ').unwrap_or((after, ""))) {
+            Some((index, address)) => Some((cursor(index)?, cursor::<InterfaceAddress>(address)?)),
+            None => None,
+        };
+        let from = after.map_or(0, |(index, _): (u32, _)| index.saturating_sub(1));
+        let rows = self.model.interfaces_after(from).flat_map(|facts| {
+            let InterfaceFacts { name, index, mut addresses, .. } = facts;
+            addresses.sort_unstable();
+            let row = move |address| AddressRow { address, interface: name.to_owned() };
+            addresses.into_iter().map(move |address| Placed { place: (index, address), row: row(address) })
         });
-        page(params, rows.collect())
+        let rows = rows.filter(|row| Some(row.place) > after);
+        let page = Page::of(rows, limit, |row| format!("{} {}", row.place.0, row.place.1));
+        answer(&page.map_err(internal)?)
+    }
+
+    fn interface_stats_list(&self, params: Params) -> Answer {
+        let Paging { limit, after } = one(params)?;
+        let after = after.map_or(Ok(0), |after| cursor(&after))?;
+        let rows = self.interfaces_after(after).map(|(place, row)| Placed { place, row });
+        answer(&Page::of(rows, limit, |row| row.place.to_string()).map_err(internal)?)
     }
 
     fn neighbor_list(&self, params: Params) -> Answer {

@@ -205,7 +205,7 @@ impl Control {
             true => self.apply_interfaces_first(config)?,
             false => self.apply_punting_first(config)?,
         };
-        self.desk.commit();
+        self.commit_punting();
         self.tell_interfaces();
         self.applied = Config { punt: self.applied.punt.clone(), ..config.clone() };
         let mut notes = vec![match changes {

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use punt::control::types::{
-    ClassSet, Life, PassiveKey, PassiveSet, PolicerSet, ReasonSet, Register, RegisterAnswer, SessionAnswer,
-    SessionResume, SinkAdd, SinkAnswer, SinkKey, SourceFilter, Unregister,
+    ClassSet, Life, PassiveKey, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet, Register,
+    RegisterAnswer, SessionAnswer, SessionResume, SinkAdd, SinkAnswer, SinkKey, SourceFilter, Unregister,
 };
 use punt::control::{RpcError, many, one};
 use punt::desk::{self, Desk, Towards, Wanted, limit_of};
 use punt::sink::Interface;
 
 use super::configuration::Session;
-use super::methods::{Answer, Params, answer, page, page_of};
+use super::methods::{Answer, Params, answer, page, page_by, page_of};
 use super::model::Model;
 use super::{Control, Refused};
 use crate::nodes::redirect::AS_IT_CAME;
@@ -28,15 +28,15 @@ impl Control {
     /// Answers the methods of punting; none for another method.
     pub(super) fn punting(&mut self, session: &mut Session, method: &str, params: Params) -> Option<Answer> {
         Some(match method {
-            "reason.list" | "stats.reasons" => page(params, self.desk.reason_rows()),
+            "reason.list" | "stats.reasons" => page_by(params, self.desk.reason_rows(), |row| row.id),
             "reason.set" => self.change(params, |control, it: ReasonSet| Ok(control.desk.set_reason(&it)?)),
             "class.list" => page(params, self.desk.class_rows()),
             "class.set" => self.change(params, |control, it: ClassSet| Ok(control.desk.set_class(&it)?)),
-            "policer.list" => page(params, self.desk.policer_rows()),
+            "policer.list" => page_by(params, self.desk.policer_rows(), |row| row.what.clone()),
             "policer.set" => {
                 self.change(params, |control, it: PolicerSet| Ok(control.desk.set_policer(&it)?))
             }
-            "sink.list" | "stats.sinks" => page(params, self.desk.sink_rows()),
+            "sink.list" | "stats.sinks" => page_by(params, self.desk.sink_rows(), |row| row.name.clone()),
             "sink.add" => self.sink_add(session, params),
             "sink.del" => self.change(params, |control, it: SinkKey| {
                 control.desk.delete_sink(&it.name)?;
@@ -49,8 +49,8 @@ impl Control {
                 control.sessions.forget(it.id);
                 Ok(())
             }),
-            "registration.list" => page(params, self.desk.registration_rows()),
-            "passive.list" => page(params, self.desk.passive_rows()),
+            "registration.list" => page_by(params, self.desk.registration_rows(), |row| row.id),
+            "passive.list" => page_by(params, self.desk.passive_rows(), passive_key),
             "passive.set" => self.change(params, |control, it: PassiveSet| {
                 it.check().map_err(Refused::new)?;
                 set_passive(&mut control.model, &mut control.desk, &it, Life::Operator)
@@ -97,18 +97,25 @@ impl Control {
                     if let Some(before) = before {
                         self.desk.restore(before);
                     }
-                    self.desk.commit();
+                    self.commit_punting();
                     return Err(Refused { index: several.then_some(index), ..refused }.into());
                 }
             }
         }
-        self.desk.commit();
+        self.commit_punting();
         Ok(done)
+    }
+
+    /// Lets workers see what is set of punting, and lets go of what only they still used.
+    pub(super) fn commit_punting(&mut self) {
+        self.desk.commit();
+        let desk = &self.desk;
+        self.model.let_ways_go(|way| desk.ways().any(|used| used == way));
     }
 
     fn sink_add(&mut self, session: &mut Session, params: Params) -> Answer {
         let items: Vec<SinkAdd> = many(params)?;
-        let token = self.token(session, items.iter().any(|it| it.life == Life::Session));
+        let token = self.token(session, items.iter().any(|it| it.life == Life::Session))?;
         let single = items.len() == 1;
         items.iter().filter(|it| it.life == Life::Session).for_each(|it| self.make_room(it));
         let added = self.together(items, |control, it| {
@@ -134,7 +141,7 @@ impl Control {
 
     fn register(&mut self, session: &mut Session, params: Params) -> Answer {
         let items: Vec<Register> = many(params)?;
-        let token = self.token(session, items.iter().any(|it| it.life == Life::Session));
+        let token = self.token(session, items.iter().any(|it| it.life == Life::Session))?;
         let single = items.len() == 1;
         let owner = session.owner();
         let made = self.together(items, |control, it| {
@@ -162,11 +169,11 @@ impl Control {
     }
 
     /// The session's token, made if it is needed.
-    fn token(&mut self, session: &mut Session, needed: bool) -> Option<String> {
+    fn token(&mut self, session: &mut Session, needed: bool) -> Result<Option<String>, RpcError> {
         if needed && session.token.is_none() {
-            session.token = Some(self.sessions.open());
+            session.token = Some(self.sessions.open().map_err(RpcError::refused)?);
         }
-        session.token.clone()
+        Ok(session.token.clone())
     }
 
     fn resume(&mut self, session: &mut Session, params: Params) -> Answer {
@@ -200,8 +207,9 @@ impl Control {
 
     /// Removes what belongs to sessions that nobody took up again in time.
     pub(super) fn expire_sessions(&mut self, now: Instant) {
-        for (sinks, registrations) in self.sessions.expire(now) {
-            self.end_session(sinks, registrations);
+        let expired = self.sessions.expire(now);
+        if !expired.is_empty() {
+            self.end_sessions(expired);
         }
     }
 
@@ -212,19 +220,21 @@ impl Control {
             .sink_rows()
             .iter()
             .any(|row| (&row.name, &row.target) == (&wanted.name, &wanted.target));
-        if there && let Some((sinks, registrations)) = self.sessions.take_left(&wanted.name) {
-            self.end_session(sinks, registrations);
+        if there && let Some(left) = self.sessions.take_left(&wanted.name) {
+            self.end_sessions(vec![left]);
         }
     }
 
-    fn end_session(&mut self, sinks: Vec<String>, registrations: Vec<u32>) {
+    /// Removes what clients that have left had: sinks and registrations.
+    fn end_sessions(&mut self, sessions: Vec<(Vec<String>, Vec<u32>)>) {
+        let registrations = sessions.iter().flat_map(|(_, registrations)| registrations);
         for id in registrations {
             // An operator may have unregistered it meanwhile.
-            let _ = self.desk.unregister(id);
+            let _ = self.desk.unregister(*id);
         }
         self.desk.commit();
-        for sink in sinks {
-            if let Err(refused) = self.desk.delete_sink(&sink) {
+        for sink in sessions.iter().flat_map(|(sinks, _)| sinks) {
+            if let Err(refused) = self.desk.delete_sink(sink) {
                 log::warn!("a session has ended, and its sink stays: {refused}");
             }
         }
@@ -238,6 +248,11 @@ impl Control {
             facts.map(|it| (it.index, Interface { name: it.name.to_owned(), mtu: it.effective.mtu as u32 }));
         self.names.set_interfaces(named.collect::<HashMap<_, _>>());
     }
+}
+
+/// What a passive entry is known by.
+fn passive_key(row: &PassiveRow) -> Policed {
+    Policed::Passive { family: row.family, interface: row.interface.clone() }
 }
 
 /// Registers what a client or a file asks for.

@@ -47,6 +47,12 @@ pub trait Service {
     /// Reads the configuration again.
     fn reload(&mut self, file: &Path);
 
+    /// Whether more than the connection would be lost if this one were ended.
+    fn holds(session: &Self::Session) -> bool {
+        let _ = session;
+        false
+    }
+
     /// A connection has ended.
     fn leave(&mut self, session: Self::Session) {
         drop(session);
@@ -143,7 +149,7 @@ impl Server {
                 }
             }
             if more_at_the_door {
-                more_at_the_door = self.accept(&mut clients);
+                more_at_the_door = self.accept::<S>(&mut clients);
             }
             for session in clients.gone.drain(..) {
                 service.leave(session);
@@ -160,11 +166,11 @@ impl Server {
     }
 
     /// Takes in some of those who wait at the door. True: there may be more.
-    fn accept<T: Default>(&self, clients: &mut Clients<T>) -> bool {
+    fn accept<S: Service>(&self, clients: &mut Clients<S::Session>) -> bool {
         for _ in 0..MAX_ACCEPTED {
             match self.listener.accept() {
                 Ok((stream, _)) => {
-                    if let Err(error) = clients.add(&self.poll, stream) {
+                    if let Err(error) = clients.add(&self.poll, stream, S::holds) {
                         log::warn!("cannot serve a client: {error}");
                     }
                 }
@@ -173,7 +179,7 @@ impl Server {
                 Err(error) => {
                     // As a rule there are no file descriptors left: make room, and the next client gets in.
                     log::warn!("cannot take a client in: {error}");
-                    return clients.drop_idlest();
+                    return clients.drop_idlest(S::holds);
                 }
             }
         }
@@ -238,9 +244,17 @@ mod tests {
             match method {
                 "echo" => Ok(params.map(ToOwned::to_owned).unwrap_or_default()),
                 "count" => Ok(to_raw_value(session).expect("a number")),
+                "hold" => {
+                    *session = HOLDS;
+                    Ok(Box::default())
+                }
                 "long" => Ok(to_raw_value(&"x".repeat(1 << 19)).expect("a string")),
                 _ => Err(RpcError::method_not_found(method)),
             }
+        }
+
+        fn holds(session: &u32) -> bool {
+            *session >= HOLDS
         }
 
         fn reload(&mut self, file: &Path) {
@@ -294,6 +308,9 @@ mod tests {
         BufReader::new(stream).read_line(&mut line).expect("it answers");
         line
     }
+
+    /// What a session is that must not be lost.
+    const HOLDS: u32 = 1000;
 
     const COUNT: &str = r#"{"jsonrpc":"2.0","id":1,"method":"count"}"#;
 
@@ -356,6 +373,29 @@ mod tests {
         assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
         drop((silent, half));
         assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
+        running.stop();
+    }
+
+    #[test]
+    fn idle_clients_never_show_out_one_that_holds_something_nor_one_that_asked_before_those_that_did_not() {
+        let running = Running::new();
+        let mut holder = running.connect();
+        assert!(ask(&mut holder, r#"{"jsonrpc":"2.0","id":1,"method":"hold"}"#).contains("result"));
+        let mut talker = running.connect();
+        assert!(ask(&mut talker, COUNT).contains("result"));
+        let silent: Vec<_> = (0..600).map(|_| running.connect()).collect();
+        assert!(ask(&mut running.connect(), COUNT).ends_with("\"result\":1}\n"));
+        assert!(ask(&mut talker, COUNT).ends_with("\"result\":2}\n"), "others never asked anything");
+        drop(silent);
+        let others: Vec<_> = (0..600)
+            .map(|_| {
+                let mut stream = running.connect();
+                assert!(ask(&mut stream, COUNT).contains("result"));
+                stream
+            })
+            .collect();
+        assert!(ask(&mut holder, COUNT).ends_with("\"result\":1001}\n"), "it holds something");
+        drop(others);
         running.stop();
     }
 

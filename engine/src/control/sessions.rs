@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How long a client may stay away.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Sessions whose clients are there that can be opened: connections that hold one are never shown out, and others need room beside them.
+const MAX_SESSIONS: usize = 256;
+
 /// All sessions, by token.
 #[derive(Default)]
 pub struct Sessions(HashMap<String, Held>);
@@ -21,12 +24,20 @@ struct Held {
 
 impl Sessions {
     /// A new session's token, which nobody can guess.
-    pub fn open(&mut self) -> String {
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub fn open(&mut self) -> Result<String, String> {
+        if self.0.values().filter(|held| held.left.is_none()).count() >= MAX_SESSIONS {
+            return Err(format!(
+                "there are {MAX_SESSIONS} sessions, and there can be no more; end one, or leave out life"
+            ));
+        }
         // Two keys of the system's own randomness, hashed: 128 bits that only its client knows.
         let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
         let token = format!("{:016x}{:016x}", random(), random());
         self.0.insert(token.clone(), Held::default());
-        token
+        Ok(token)
     }
 
     /// A sink of the session.
@@ -86,7 +97,7 @@ mod tests {
     #[test]
     fn who_comes_back_in_time_finds_everything() {
         let mut sessions = Sessions::default();
-        let token = sessions.open();
+        let token = sessions.open().expect("there is room");
         sessions.add_sink(&token, "bfdd");
         sessions.add_registration(&token, 7);
         assert_eq!(sessions.resume(&token), None, "it is still open");
@@ -94,13 +105,23 @@ mod tests {
         assert!(sessions.expire(Instant::now()).is_empty());
         assert_eq!(sessions.resume(&token), Some((vec!["bfdd".into()], vec![7])));
         assert_eq!(sessions.resume("guess"), None);
-        assert_ne!(token, sessions.open());
+        assert_ne!(Ok(token), sessions.open());
+    }
+
+    #[test]
+    fn there_is_room_for_other_connections_beside_those_of_sessions() {
+        let mut sessions = Sessions::default();
+        let tokens: Vec<_> = (0..MAX_SESSIONS).map(|_| sessions.open().expect("there is room")).collect();
+        let refused = "there are 256 sessions, and there can be no more; end one, or leave out life";
+        assert_eq!(sessions.open(), Err(refused.to_owned()));
+        sessions.close(&tokens[0]);
+        assert!(sessions.open().is_ok(), "one has left");
     }
 
     #[test]
     fn a_deleted_sink_is_nobodys() {
         let mut sessions = Sessions::default();
-        let token = sessions.open();
+        let token = sessions.open().expect("there is room");
         sessions.add_sink(&token, "bfdd");
         sessions.forget_sink("bfdd");
         assert_eq!(sessions.close(&token, Instant::now()), Some(vec![]));
@@ -110,7 +131,7 @@ mod tests {
     #[test]
     fn who_has_left_makes_room() {
         let mut sessions = Sessions::default();
-        let token = sessions.open();
+        let token = sessions.open().expect("there is room");
         sessions.add_sink(&token, "bfdd");
         sessions.add_registration(&token, 7);
         assert_eq!(sessions.take_left("bfdd"), None, "it is still open");

@@ -38,7 +38,12 @@ impl Control {
 
     /// What each interface received and transmitted, in the order of their indices.
     pub fn interfaces(&self) -> Vec<InterfaceStats> {
-        self.model.interfaces_after(0).map(|facts| self.interface_stats(&facts)).collect()
+        self.interfaces_after(0).map(|(_, stats)| stats).collect()
+    }
+
+    /// The same of the interfaces behind the index `after`, with theirs.
+    pub(super) fn interfaces_after(&self, after: u32) -> impl Iterator<Item = (u32, InterfaceStats)> {
+        self.model.interfaces_after(after).map(|facts| (facts.index, self.interface_stats(&facts)))
     }
 
     /// A port's own interface counts every frame of the port in both directions, tagged ones too; those of a sub-interface count there

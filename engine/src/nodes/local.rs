@@ -170,10 +170,7 @@ pub fn listener(
             let (source, destination, kind) = (be16(start, 0), be16(start, 2), start[0] as u16);
             match transport {
                 Transport::Udp => claims.of(Protocol::Udp).get(destination),
-                Transport::Tcp => claims
-                    .of(Protocol::Tcp)
-                    .get(destination)
-                    .or_else(|| claims.of(Protocol::TcpSource).get(source)),
+                Transport::Tcp => claims.tcp(source, destination),
                 Transport::Icmp4 | Transport::Icmp6 => claims.of(Protocol::Icmp).get(kind),
                 Transport::Igmp => claims.of(Protocol::Igmp).get(kind),
                 Transport::Other => None,

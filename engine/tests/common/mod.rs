@@ -8,7 +8,7 @@ pub mod router;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use engine::config::Config;
 use engine::control::{Control, Service};
 use engine::engine::Engine;
 use engine::run::Worker;
+use hdrhistogram::Histogram;
 use punt::control::types::InterfaceStats;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -35,6 +36,43 @@ pub struct Rig {
 /// Beside it stand the sockets to which clients send.
 fn socket() -> PathBuf {
     std::env::temp_dir().join(format!("puntd-test-{}.sock", std::process::id()))
+}
+
+/// What a worker did while something else was done.
+pub struct Traffic {
+    /// Frames that came in, and that went out.
+    pub sent: u64,
+    pub forwarded: u64,
+    /// Nanoseconds that its loops took.
+    pub loops: Histogram<u64>,
+}
+
+impl Traffic {
+    fn new() -> Traffic {
+        // Up to ten seconds, to 1 %.
+        let loops = Histogram::new_with_bounds(1, 10_000_000_000, 2).expect("a range");
+        Traffic { sent: 0, forwarded: 0, loops }
+    }
+
+    fn one_loop(&mut self, frames: &[Vec<u8>], pool: &Pool, rx: &Ring, worker: &mut Worker, tx: &Ring) {
+        let mut burst = Burst::new(frames.len() as u16);
+        for frame in frames {
+            burst.push(pool.alloc_frame(frame).expect("a packet")).expect("room in the burst");
+        }
+        rx.enqueue(&mut burst);
+        assert!(burst.is_empty(), "the ring is full");
+        self.sent += frames.len() as u64;
+        let start = Instant::now();
+        let taken = worker.turn();
+        self.loops.saturating_record(start.elapsed().as_nanos() as u64);
+        assert_eq!(taken, frames.len());
+        let mut burst = Burst::new(1024);
+        tx.dequeue(&mut burst);
+        for packet in burst.drain() {
+            self.forwarded += 1;
+            packet.free();
+        }
+    }
 }
 
 impl Rig {
@@ -186,6 +224,33 @@ impl Rig {
             let answer = what(control);
             done.store(true, Ordering::Relaxed);
             answer
+        })
+    }
+
+    /// Does it while a worker forwards: bursts of `frames` come in on the first port as fast as it takes them, and what goes out of the
+    /// second is taken away. There must be one worker.
+    pub fn forwarding<T>(
+        &mut self,
+        frames: &[Vec<u8>],
+        what: impl FnOnce(&mut Control, &AtomicU64) -> T,
+    ) -> (T, Traffic) {
+        let Rig { control, workers, ports, pool, .. } = self;
+        let [worker] = &mut workers[..] else { panic!("there is one worker") };
+        let (done, loops) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::scope(|scope| {
+            let forward = || {
+                let mut traffic = Traffic::new();
+                while !done.load(Ordering::Relaxed) {
+                    traffic.one_loop(frames, pool, &ports[0].0, worker, &ports[1].1);
+                    loops.fetch_add(1, Ordering::Relaxed);
+                }
+                worker.rest();
+                traffic
+            };
+            let forwarder = scope.spawn(forward);
+            let result = what(control, &loops);
+            done.store(true, Ordering::Relaxed);
+            (result, forwarder.join().expect("it does not panic"))
         })
     }
 

@@ -73,6 +73,19 @@ pub fn cells(matching: &Match) -> impl Iterator<Item = Cell> {
     stretches(matching).into_iter().flat_map(of_row)
 }
 
+/// A match that meets all that claims any of these keys.
+pub fn any_of((family, protocol, keys): &Stretch) -> Match {
+    let (family, ports, key) = (Some(*family), keys.clone(), *keys.start() as u8);
+    match protocol {
+        Protocol::Udp => Match::Udp { family, ports },
+        Protocol::Tcp | Protocol::TcpSource => Match::Tcp { family, ports, any: false },
+        Protocol::Icmp if family == Some(Family::Ip4) => Match::Icmp4 { kind: key },
+        Protocol::Icmp => Match::Icmp6 { kind: key },
+        Protocol::Igmp => Match::Protocol(2),
+        Protocol::Ip => Match::Protocol(key),
+    }
+}
+
 /// Whether every packet that `inner` matches is matched by `outer`.
 pub fn contains(outer: &Match, inner: &Match) -> bool {
     let families = match (outer.family(), inner.family()) {

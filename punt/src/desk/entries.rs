@@ -1,14 +1,13 @@
 //! From what is set to what workers look at: entries, claims, lanes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::cover::{self, Cell, Place, Sight};
+use super::cover::{Place, Sight};
 use super::passives::Towards;
 use super::reasons::Reason;
 use super::registrations::Registration;
-use super::{Desk, Refused, Touched};
-use crate::claims::{LinkClaims, Protocol};
+use super::{Desk, Refused};
 use crate::class::Class;
 use crate::control::types::passive::PassiveFamily;
 use crate::dispatch::{Candidate, Delivery, Entry, Interests, Lanes, Passive, PassiveTo, Passives};
@@ -54,7 +53,7 @@ impl Desk {
             share: reason.share.clone(),
             counts: reason.counts.clone(),
             budget: self.budget.clone(),
-            scopes: self.scopes(reason),
+            scopes: self.relations.scopes(index),
             passive: self.passives_of(reason),
             deliveries,
             looks,
@@ -64,12 +63,9 @@ impl Desk {
     /// A delivery for each sink that may want packets of a reason, by the sink's slot.
     fn wanted(&self, reason: &Reason) -> BTreeMap<usize, Delivery> {
         let mut registrations: Vec<(&Registration, Seen)> = self
-            .state
-            .registrations
-            .values()
+            .takers(reason)
             .filter(|registration| !registration.suspended)
-            .filter_map(|registration| Some((registration, self.covers(registration, reason)?)))
-            .filter(|(registration, _)| !self.is_elsewhere(registration, reason))
+            .filter_map(|registration| Some((registration, self.seen(&registration.interest, reason)?)))
             .collect();
         registrations.sort_by_key(|(registration, _)| {
             (std::cmp::Reverse(registration.interest.specificity()), registration.id)
@@ -103,17 +99,31 @@ impl Desk {
         takers.into_iter().filter_map(delivery).collect()
     }
 
-    /// Whether packets of `reason` that a registration would cover have its own reason before they get there.
-    fn is_elsewhere(&self, registration: &Registration, reason: &Reason) -> bool {
-        let own =
-            registration.reason.and_then(|index| self.by_index(index)).is_some_and(|it| it.made_by.is_some());
-        let nobodys = matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink);
-        own && !reason.is_scoped() && (registration.interest.is_scoped() || nobodys)
+    /// The registrations to which packets of a reason may go.
+    fn takers(&self, reason: &Reason) -> impl Iterator<Item = &Registration> {
+        let seeing = self.seeing(reason).into_iter();
+        let registrations = seeing.filter_map(|id| Some(&**self.state.registrations.get(&id)?));
+        registrations.filter(move |registration| !self.is_elsewhere(registration, reason))
     }
 
-    /// What a registration covers of a reason's packets, if anything.
-    pub(super) fn covers(&self, registration: &Registration, reason: &Reason) -> Option<Seen> {
+    /// Whether packets of `reason` that a registration would cover have its own reason before they get there.
+    pub(super) fn is_elsewhere(&self, registration: &Registration, reason: &Reason) -> bool {
         let interest = &registration.interest;
+        let own =
+            registration.reason.and_then(|index| self.by_index(index)).is_some_and(|it| it.made_by.is_some());
+        // Claims go by rank, but not where a source port will do.
+        let by_rank = !matches!(interest.matching, Match::Tcp { any: true, .. });
+        let behind = |made_by: &Interest| by_rank && interest.specificity() > made_by.specificity();
+        let nobodys = matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink);
+        own && match (interest.is_scoped(), reason.is_scoped()) {
+            (true, false) => true,
+            (false, true) => false,
+            (scoped, _) => (nobodys && !scoped) || reason.made_by.as_ref().is_some_and(behind),
+        }
+    }
+
+    /// What an interest sees of a reason's packets, if anything.
+    pub(super) fn seen(&self, interest: &Interest, reason: &Reason) -> Option<Seen> {
         match reason.sight(interest) {
             Sight::All => Some(Seen::All),
             Sight::Some => Some(Seen::Some(None)),
@@ -122,34 +132,16 @@ impl Desk {
                 let (Match::Reason(pattern), Some(made_by)) = (&interest.matching, &reason.made_by) else {
                     return None;
                 };
-                let from: Arc<[u32]> = self
-                    .reasons()
-                    .filter(|(_, base)| {
-                        reason.is_scoped()
-                            && !base.is_scoped()
-                            && matching::covers(pattern, base.name())
-                            && base.sight(made_by) != Sight::None
-                    })
-                    .map(|(index, _)| index)
-                    .collect();
+                if !reason.is_scoped() || !interest.meets(made_by) {
+                    return None;
+                }
+                let named = |index: &u32| {
+                    self.by_index(*index).is_some_and(|base| matching::covers(pattern, base.name()))
+                };
+                let from: Arc<[u32]> = self.bases(made_by).into_iter().filter(named).collect();
                 (!from.is_empty()).then_some(Seen::Some(Some(from)))
             }
         }
-    }
-
-    /// The reasons that registrations with a source or an interface make of packets of `reason`.
-    fn scopes(&self, reason: &Reason) -> Interests<u32> {
-        let mut scopes = Interests::default();
-        if reason.is_scoped() {
-            return scopes;
-        }
-        let active = self.state.registrations.values().filter(|it| !it.suspended && it.interest.is_scoped());
-        // By the reason's age: of equals, the oldest has the packet.
-        let wanted: BTreeMap<u32, (u32, &Registration)> =
-            active.filter_map(|it| Some((self.by_index(it.reason?)?.id, (it.reason?, it)))).collect();
-        let seen = wanted.into_iter().filter(|(_, (_, it))| reason.sight(&it.interest) != Sight::None);
-        seen.for_each(|(id, (index, it))| scopes.insert(&it.interest, id, None, index));
-        scopes
     }
 
     /// What is to become of packets of `reason` that nobody claimed.
@@ -197,110 +189,45 @@ impl Desk {
         Arc::new(Policer::packets(limit, self.clock.hz(), (self.now)()))
     }
 
-    /// Sets the claims of all cells that changes have touched.
-    pub(super) fn set_claims(&mut self, touched: &Touched) {
-        let claims = self.claims(&touched.cells);
-        for cell in &touched.cells {
-            let (family, protocol, key) = *cell;
-            let claim = self.owners.get(cell).or(claims.get(cell));
-            self.tables.local(family).of(protocol).set(key, claim.copied().unwrap_or(0));
-        }
-        if touched.link {
-            let mut link = LinkClaims::default();
-            for (index, reason) in self.claimants() {
-                match reason.made_by.as_ref().map(|made_by| &made_by.matching) {
-                    Some(Match::Mac(mac)) => link.macs.push((*mac, index)),
-                    Some(Match::Ethertype(ethertype)) => link.ethertypes.push((*ethertype, index)),
-                    Some(Match::Llc(llc)) => link.llcs.push((*llc, index)),
-                    _ => {}
-                }
-            }
-            let link = (link != LinkClaims::default()).then_some(link);
-            self.tables.link.replace(link, &mut self.retired);
-        }
-    }
-
-    /// Reasons that registrations without a source or an interface made, and that somebody may want.
-    fn made(&self) -> impl Iterator<Item = (u32, &Arc<Reason>, &Interest)> {
-        self.reasons()
-            .filter_map(|(index, reason)| Some((index, reason, reason.made_by.as_ref()?)))
-            .filter(|(.., made_by)| !made_by.is_scoped())
-    }
-
-    /// Of those, the ones that somebody who is there wants.
-    fn claimants(&self) -> impl Iterator<Item = (u32, &Arc<Reason>)> {
-        let active = self.state.registrations.values().filter(|registration| !registration.suspended);
-        let wanted: BTreeSet<u32> = active.filter_map(|registration| registration.reason).collect();
-        self.made()
-            .filter(move |(index, ..)| wanted.contains(index))
-            .map(|(index, reason, _)| (index, reason))
-    }
-
-    /// Whose these cells are that are no built-in's: that of the most specific claim, the oldest of equals.
-    fn claims(&self, cells: &BTreeSet<Cell>) -> BTreeMap<Cell, u32> {
-        let mut found = Vec::new();
-        if cells.is_empty() {
-            return BTreeMap::new();
-        }
-        for (index, reason, made_by) in self.made() {
-            let stretches = cover::stretches(&made_by.matching).into_iter();
-            let touched = stretches.flat_map(|(family, protocol, keys)| {
-                cells.range((family, protocol, *keys.start())..=(family, protocol, *keys.end()))
-            });
-            let mut touched = touched.peekable();
-            let is_wanted =
-                || self.state.registrations.values().any(|it| it.reason == Some(index) && !it.suspended);
-            if touched.peek().is_some() && is_wanted() {
-                let rank = (made_by.specificity(), std::cmp::Reverse(reason.id));
-                found.push((rank, index, touched.copied().collect::<Vec<Cell>>()));
-            }
-        }
-        // The best comes last and stays.
-        found.sort_by_key(|(rank, ..)| *rank);
-        found
-            .into_iter()
-            .flat_map(|(_, index, cells)| cells.into_iter().map(move |cell| (cell, index)))
-            .collect()
-    }
-
     /// Makes the lanes that packets of the reason at `index` need.
     pub(super) fn make_lanes(&mut self, index: u32) -> Result<(), Refused> {
         let Some(reason) = self.by_index(index).cloned() else { return Ok(()) };
-        let mut sinks: Vec<(String, Vec<Arc<Policer>>)> = Vec::new();
-        for registration in self.state.registrations.values() {
-            if self.covers(registration, &reason).is_some() {
-                sinks.push((registration.wanted.sink.clone(), vec![registration.policer.clone()]));
-            }
-        }
+        let takers = self.takers(&reason).map(|it| (it.wanted.sink.clone(), Some(it.policer.clone())));
+        let mut sinks: Vec<(String, Option<Arc<Policer>>)> = takers.collect();
         if matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink) {
             for entry in &self.state.passives {
                 if let Towards::Sink(sink) = &entry.to {
-                    sinks.push((sink.clone(), entry.policer.iter().cloned().collect()));
+                    sinks.push((sink.clone(), entry.policer.clone()));
                 }
             }
         }
-        for (sink, mut policers) in sinks {
-            policers.push(reason.policer.clone());
-            policers.extend(self.state.sinks.get(&sink).map(|sink| sink.policer.clone()));
-            let demoted = policers.iter().map(|policer| policer.config()).flat_map(|it| [it.yellow, it.red]);
-            let mut classes: Vec<Class> = demoted
-                .filter_map(|verdict| if let Verdict::Demote(class) = verdict { Some(class) } else { None })
-                .collect();
-            classes.push(reason.class);
-            for class in classes {
-                self.make_lane(&sink, class, reason.policer.limit().burst)?;
-            }
-        }
-        Ok(())
+        sinks.iter().try_for_each(|(sink, policer)| self.make_lanes_to(sink, policer.as_deref(), &reason))
+    }
+
+    /// Makes the lanes that packets of a reason need that go to a sink past this policer.
+    pub(super) fn make_lanes_to(
+        &mut self,
+        sink: &str,
+        policer: Option<&Policer>,
+        reason: &Reason,
+    ) -> Result<(), Refused> {
+        let of_sink = self.state.sinks.get(sink).map(|sink| sink.policer.clone());
+        let policers = [policer, Some(&*reason.policer), of_sink.as_deref()].into_iter().flatten();
+        let demoted = policers.map(Policer::config).flat_map(|config| [config.yellow, config.red]);
+        let classes: Vec<Class> = demoted
+            .filter_map(|verdict| if let Verdict::Demote(class) = verdict { Some(class) } else { None })
+            .chain([reason.class])
+            .collect();
+        classes.into_iter().try_for_each(|class| self.make_lane(sink, class, reason.policer.limit().burst))
     }
 
     /// Makes a lane to `sink` for each worker, if there is none of that class.
     fn make_lane(&mut self, sink: &str, class: Class, burst: u64) -> Result<(), Refused> {
-        let used: usize = self.state.sinks.values().map(|sink| sink.memory()).sum();
-        let Some(entry) = self.state.sinks.get_mut(sink) else { return Ok(()) };
-        if !entry.lanes[class as usize].is_empty() {
+        if self.state.sinks.get(sink).is_none_or(|entry| !entry.lanes[class as usize].is_empty()) {
             return Ok(());
         }
+        let used: usize = self.state.sinks.values().map(|sink| sink.memory()).sum();
+        let Some(entry) = self.state.sinks.get_mut(sink) else { return Ok(()) };
         let bytes =
             burst.saturating_mul(RECORD).clamp(*RING.start(), *RING.end()).next_power_of_two() as usize;
         let needed = bytes * self.workers;
@@ -323,17 +250,4 @@ impl Desk {
         entry.lanes = Arc::new(lanes);
         Ok(())
     }
-}
-
-/// The cells of a static reason, from its keys.
-pub fn cells_of(
-    keys: impl IntoIterator<Item = (Option<crate::matching::Family>, Protocol, u16)>,
-) -> Vec<Cell> {
-    use crate::matching::Family::{Ip4, Ip6};
-    keys.into_iter()
-        .flat_map(|(family, protocol, key)| {
-            let families = family.map_or(vec![Ip4, Ip6], |family| vec![family]);
-            families.into_iter().map(move |family| (family, protocol, key))
-        })
-        .collect()
 }

@@ -4,33 +4,35 @@
 //! A change is checked and done to what is set first, and noted; [`Desk::commit`] then replaces the entries of the reasons that it touched,
 //! once for all changes that came together, and waits one grace period. Nothing here is on a worker's way.
 
+mod claims;
 mod cover;
 mod entries;
+mod index;
 mod passives;
 mod policers;
 mod reasons;
 mod registrations;
+mod relations;
 mod show;
 mod sinks;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::BuildHasherDefault;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
-use rustc_hash::FxHasher;
+use rpds::{RedBlackTreeMapSync, VectorSync};
 
-use crate::claims::{Claims, LinkClaims};
+use crate::claims::{Claims, LinkClaims, Protocol};
 use crate::clock::Clock;
 use crate::dispatch::{Fairness, Table};
-use crate::matching::Family;
+use crate::matching::{Family, Match};
 use crate::policer::{Budget, Config, Policer, Rate, Shape};
 use crate::quiescent::{Domain, Guard, Retired, Slot};
 
+pub use claims::cells_of;
 pub use cover::{Cell, Place};
-pub use entries::cells_of;
 pub use passives::Towards;
 pub use reasons::Static;
 pub use registrations::{Wanted, limit_of};
@@ -39,6 +41,7 @@ pub use sinks::{Means, Open};
 use passives::PassiveEntry;
 use reasons::Reason;
 use registrations::Registration;
+use relations::Relations;
 use sinks::SinkEntry;
 
 /// Reasons that registrations can make at once.
@@ -137,8 +140,11 @@ pub struct Desk {
     memory: usize,
     fairness: Vec<Fairness>,
     state: State,
+    relations: Relations,
     /// The cells that built-in reasons have.
-    owners: HashMap<Cell, u32, BuildHasherDefault<FxHasher>>,
+    owners: BTreeMap<Cell, u32>,
+    /// Who has frames that nobody routes.
+    link: LinkClaims,
     /// Ids given so far; none is ever given twice.
     ids: Ids,
     touched: Touched,
@@ -156,12 +162,13 @@ struct Watch {
     tell: Box<dyn FnMut(bool) + Send>,
 }
 
+/// A copy shares all that is the same.
 #[derive(Clone, Default)]
 struct State {
     /// By index, from 1; `None` is free.
-    reasons: Vec<Option<Arc<Reason>>>,
+    reasons: VectorSync<Option<Arc<Reason>>>,
     sinks: BTreeMap<String, SinkEntry>,
-    registrations: BTreeMap<u32, Registration>,
+    registrations: RedBlackTreeMapSync<u32, Arc<Registration>>,
     passives: Vec<PassiveEntry>,
     /// Policers as they were set, to be written to a configuration.
     set_classes: Vec<crate::control::types::ClassSet>,
@@ -179,9 +186,10 @@ struct Ids {
 struct Touched {
     /// Reasons whose entries are to be made again.
     reasons: BTreeSet<u32>,
-    /// Cells whose claim may be another.
-    cells: BTreeSet<Cell>,
-    link: bool,
+    /// Keys whose claim may be another: the row, the first and the last.
+    keys: BTreeSet<(Family, Protocol, u16, u16)>,
+    /// Frames whose claim may be another.
+    link: HashSet<Match>,
     /// Reasons to be freed after a grace period.
     freed: Vec<u32>,
 }
@@ -202,8 +210,10 @@ impl Desk {
             budget,
             memory,
             fairness,
-            state: State { reasons: vec![None], ..State::default() },
-            owners: HashMap::default(),
+            state: State { reasons: std::iter::once(None).collect(), ..State::default() },
+            relations: Relations::default(),
+            owners: BTreeMap::new(),
+            link: LinkClaims::default(),
             ids: Ids::default(),
             touched: Touched::default(),
             reconfigured: Vec::new(),
@@ -258,13 +268,14 @@ impl Desk {
         if touched.freed.is_empty() {
             return;
         }
-        // No claim leads to them any more, and every worker has passed since.
+        // No claim leads to them any more, and every worker has passed since; what they hold goes with the next change.
         for &index in &touched.freed {
             if let Some(slot) = self.tables.reasons.slot(index) {
                 slot.replace(None, &mut self.retired);
             }
         }
-        self.domain.reclaim(&mut self.retired);
+        let places = self.state.reasons.len();
+        self.relations.free.extend(touched.freed.iter().filter(|at| (**at as usize) < places));
     }
 
     /// Tells `tell` at once, and whenever that changes, whether anybody wants packets of the reason of that name. A source that runs in the
@@ -313,6 +324,7 @@ impl Desk {
         let closed = self.take_sinks_back(&after);
         self.tell_difference(&after);
         self.touch_all(&after);
+        self.relate();
         self.set_shares();
         self.closing.extend(after.sinks.into_values());
         self.flush();
@@ -340,8 +352,8 @@ impl Desk {
             self.means.name(*id, Some(name));
         }
         let (is, was) = (&self.state.registrations, &after.registrations);
-        was.keys().filter(|id| !is.contains_key(id)).for_each(|id| self.means.settle(*id, None));
-        for (id, registration) in is.iter().filter(|(id, _)| !was.contains_key(id)) {
+        was.keys().filter(|id| !is.contains_key(*id)).for_each(|id| self.means.settle(*id, None));
+        for (id, registration) in is.iter().filter(|(id, _)| !was.contains_key(*id)) {
             self.means.settle(*id, Some(registration.books.settled.clone()));
         }
     }
@@ -360,9 +372,8 @@ impl Desk {
         }
         let made = self.state.reasons.iter().chain(&after.reasons).flatten();
         let interests = made.filter_map(|reason| reason.made_by.as_ref()).filter(|it| !it.is_scoped());
-        let cells = interests.flat_map(|interest| cover::cells(&interest.matching));
-        self.touched.cells.extend(cells);
-        self.touched.link = true;
+        let interests: HashSet<Match> = interests.map(|interest| interest.matching.clone()).collect();
+        interests.iter().for_each(|matching| self.touch_claims(matching));
     }
 
     /// Does all that `changes` does, or nothing.

@@ -92,7 +92,8 @@ impl Desk {
             books: Registered::new(0, self.workers),
             life,
         };
-        let before = self.state.passives.clone();
+        let before = (self.state.passives.clone(), self.state.set_policers.clone());
+        self.forget_policer(&entry.policed());
         self.take_passive(family, &interface);
         self.state.passives.push(entry);
         self.touch_unclaimed(family);
@@ -100,7 +101,7 @@ impl Desk {
         touched
             .into_iter()
             .try_for_each(|index| self.make_lanes(index))
-            .inspect_err(|_| self.state.passives = before)
+            .inspect_err(|_| (self.state.passives, self.state.set_policers) = before)
     }
 
     /// Makes what is set for a family and an interface the configuration's.
@@ -122,11 +123,21 @@ impl Desk {
         let before = self.state.passives.len();
         self.state.passives.retain(|it| it.family != family || name(it).as_deref() != interface);
         if self.state.passives.len() < before {
+            let interface = interface.map(str::to_owned);
+            self.forget_policer(&Policed::Passive { family, interface });
             self.touch_unclaimed(family);
             return Ok(());
         }
         let there = interface.map_or_else(String::new, |name| format!(" from {name}"));
         Err(Refused(format!("nothing is set for {family}{there}; puntctl passive list shows what is")))
+    }
+
+    /// The engine's numbers of the ways that anything is redirected.
+    pub fn ways(&self) -> impl Iterator<Item = u32> {
+        self.state.passives.iter().filter_map(|it| match it.to {
+            Towards::Redirect { way, .. } => Some(way),
+            _ => None,
+        })
     }
 
     fn take_passive(&mut self, family: PassiveFamily, interface: &Option<(u32, String)>) {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::reasons::Reason;
-use super::registrations::Registration;
+use super::registrations::limit_or_none;
 use super::{Desk, Refused};
 use crate::class::Class;
 use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet};
@@ -65,28 +64,50 @@ impl Desk {
         Ok(())
     }
 
+    /// Takes back what was set of a policer: it has again the limit that what it polices was made with. What is no more has none.
+    pub fn reset_policer(&mut self, what: &Policed) {
+        self.forget_policer(what);
+        let limit = match what {
+            Policed::Reason(name) => self.named(name).and_then(|at| self.by_index(at)).map(|it| it.limit()),
+            Policed::Sink(name) => self.state.sinks.get(name).map(|it| limit_or_none(it.limit)),
+            Policed::Registration(id) => {
+                self.state.registrations.get(id).map(|it| limit_or_none(it.wanted.limit))
+            }
+            Policed::Passive { .. } => {
+                self.state.passives.iter().find(|it| it.policed() == *what).map(|it| limit_or_none(it.limit))
+            }
+        };
+        let Some(limit) = limit else { return };
+        let (config, now) = (Config::packets(limit.rate, limit.burst), (self.now)());
+        let Ok(policer) = self.policer(what) else { return };
+        let (was, figures) = (policer.clone(), policer.config());
+        if !policer.configure(&config, now) {
+            *policer = Arc::new(policer.with_config(&config, now));
+        }
+        self.reconfigured.push((was, figures));
+        let touched = self.policed(what);
+        self.touched.reasons.extend(touched);
+    }
+
+    /// What was policed is no more.
+    pub(super) fn forget_policer(&mut self, what: &Policed) {
+        self.state.set_policers.retain(|set| set.what != *what);
+    }
+
     /// The reasons whose entries have the policer of something.
     fn policed(&self, what: &Policed) -> Vec<u32> {
-        let covered = |covers: &dyn Fn(&Registration) -> bool| {
-            let mut registrations = self.state.registrations.values().filter(|it| covers(it)).peekable();
-            if registrations.peek().is_none() {
-                return Vec::new();
-            }
-            let registrations: Vec<&Registration> = registrations.collect();
-            let is_covered = |reason: &&Arc<Reason>| {
-                registrations.iter().any(|registration| self.covers(registration, reason).is_some())
-            };
-            self.reasons().filter(|(_, reason)| is_covered(reason)).map(|(index, _)| index).collect()
-        };
         match what {
             Policed::Reason(name) => self.named(name).into_iter().collect(),
             Policed::Sink(name) => {
                 let passive = self.state.passives.iter().filter(|it| it.sink() == Some(name));
-                let mut reasons = covered(&|it| it.wanted.sink == *name);
+                let registrations = self.state.registrations.values().filter(|it| it.wanted.sink == *name);
+                let mut reasons: Vec<u32> = registrations.flat_map(|it| self.seen_by(&it.interest)).collect();
                 reasons.extend(passive.flat_map(|it| self.unclaimed(it.family)));
                 reasons
             }
-            Policed::Registration(id) => covered(&|it| it.id == *id),
+            Policed::Registration(id) => {
+                self.state.registrations.get(id).map_or_else(Vec::new, |it| self.seen_by(&it.interest))
+            }
             Policed::Passive { family, .. } => self.unclaimed(*family).into_iter().collect(),
         }
     }
@@ -96,8 +117,8 @@ impl Desk {
         match what {
             Policed::Reason(name) => {
                 let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
-                let reason = self.state.reasons[index as usize].as_mut().expect("it was found");
-                Ok(&mut Arc::make_mut(reason).policer)
+                let missing = self.no_reason(name);
+                Ok(&mut Arc::make_mut(self.reason_mut(index).ok_or(missing)?).policer)
             }
             Policed::Sink(name) => {
                 let missing = self.no_sink(name);
@@ -107,7 +128,7 @@ impl Desk {
                 .state
                 .registrations
                 .get_mut(id)
-                .map(|registration| &mut registration.policer)
+                .map(|registration| &mut Arc::make_mut(registration).policer)
                 .ok_or_else(|| {
                     Refused(format!("there is no registration {id}; puntctl registration list shows them"))
                 }),

@@ -44,7 +44,7 @@ pub struct Static {
 #[derive(Clone)]
 pub(super) struct Reason {
     pub id: u32,
-    pub shipped: Static,
+    pub shipped: Arc<Static>,
     pub class: Class,
     /// What the operator set.
     pub action: Option<Action>,
@@ -70,6 +70,25 @@ impl Reason {
         self.action.unwrap_or(self.shipped.action)
     }
 
+    /// Its limit, if no policer is set beside it.
+    pub fn limit(&self) -> Limit {
+        let (shipped, set) = (self.shipped.limit, self.set.as_ref());
+        Limit {
+            rate: set.and_then(|set| set.rate).unwrap_or(shipped.rate),
+            burst: set.and_then(|set| set.burst).map_or(shipped.burst, u64::from),
+        }
+    }
+
+    /// Takes over what an operator set of the reason that this one is made of.
+    fn inherit(&mut self, base: &Reason, hz: u64, now: u64) {
+        (self.class, self.sample) = (base.class, base.sample);
+        (self.source_rate, self.interface_rate) = (base.source_rate, base.interface_rate);
+        self.share.set_source_rate(base.source_rate.unwrap_or(Rate::Unlimited), hz);
+        self.share.set_interface_rate(base.interface_rate.unwrap_or(Rate::Unlimited), hz);
+        self.policer = Arc::new(Policer::new(&base.policer.config(), hz, now));
+        self.action = Some(base.action()).filter(|action| *action != Action::Trap);
+    }
+
     /// Whether it is made by a registration with a source or an interface.
     pub fn is_scoped(&self) -> bool {
         self.made_by.as_ref().is_some_and(Interest::is_scoped)
@@ -79,12 +98,24 @@ impl Reason {
     pub fn sight(&self, interest: &Interest) -> Sight {
         match &self.made_by {
             Some(made_by) if made_by == interest => Sight::All,
-            Some(made_by) if self.is_scoped() && !matches!(interest.matching, Match::Reason(_)) => {
-                let meets = self.shipped.place.shows(&interest.matching, true) && interest.meets(made_by);
-                if meets { Sight::Some } else { Sight::None }
-            }
+            Some(made_by) if self.is_scoped() => self.sight_in_scope(interest, made_by),
             _ => cover::sight(interest, self.name(), self.shipped.place, &self.shipped.within),
         }
+    }
+
+    /// The same for one that a registration with a source or an interface made.
+    fn sight_in_scope(&self, interest: &Interest, made_by: &Interest) -> Sight {
+        let place = self.shipped.place;
+        let sight = match (&interest.matching, &made_by.matching) {
+            _ if !interest.meets(made_by) => Sight::None,
+            (Match::Reason(_), _) | (_, Match::Reason(_)) => {
+                cover::sight(interest, self.name(), place, &self.shipped.within)
+            }
+            (matching, _) if !place.shows(matching, true) => Sight::None,
+            (matching, its) if cover::contains(matching, its) => Sight::All,
+            _ => Sight::Some,
+        };
+        if sight == Sight::All && !interest.surrounds(made_by) { Sight::Some } else { sight }
     }
 }
 
@@ -98,10 +129,13 @@ impl Desk {
         self.means.name(self.ids.reason, Some(&shipped.name));
         let reason = self.reason(self.ids.reason, shipped, None);
         let index = self.state.reasons.len() as u32;
-        self.owners.extend(reason.shipped.cells.iter().map(|cell| (*cell, index)));
-        self.touched.cells.extend(reason.shipped.cells.iter().copied());
+        for &(family, protocol, key) in &reason.shipped.cells {
+            self.owners.insert((family, protocol, key), index);
+            self.touched.keys.insert((family, protocol, key, key));
+        }
         self.touched.reasons.insert(index);
-        self.state.reasons.push(Some(Arc::new(reason)));
+        self.state.reasons.push_back_mut(Some(Arc::new(reason)));
+        self.note_reason(index);
     }
 
     fn reason(&self, id: u32, shipped: Static, made_by: Option<Interest>) -> Reason {
@@ -116,13 +150,17 @@ impl Desk {
             share: Arc::new(ReasonShare::new(id)),
             counts: self.counts(),
             set: None,
-            shipped,
+            shipped: Arc::new(shipped),
             made_by,
         }
     }
 
     pub(super) fn by_index(&self, index: u32) -> Option<&Arc<Reason>> {
         self.state.reasons.get(index as usize)?.as_ref()
+    }
+
+    pub(super) fn reason_mut(&mut self, index: u32) -> Option<&mut Arc<Reason>> {
+        self.state.reasons.get_mut(index as usize)?.as_mut()
     }
 
     /// All reasons there are, with their index.
@@ -132,22 +170,20 @@ impl Desk {
 
     /// The index of the reason of that name.
     pub(super) fn named(&self, name: &str) -> Option<u32> {
-        self.reasons().find(|(_, reason)| reason.name() == name).map(|(index, _)| index)
+        self.relations.names.get(name).copied()
     }
 
     /// The reason that packets of this interest have anyway, if it is one.
     pub(super) fn built_in(&self, matching: &Match) -> Option<u32> {
-        let statics = || self.reasons().filter(|(_, reason)| reason.made_by.is_none());
         match matching {
             Match::Reason(name) => {
-                statics().find(|(_, reason)| reason.name() == *name).map(|(index, _)| index)
+                self.named(name).filter(|index| self.by_index(*index).is_some_and(|it| it.made_by.is_none()))
             }
             Match::Mac(_) => None,
-            Match::Ethertype(_) | Match::Llc(_) => {
-                let mut of_it = statics().filter(|(_, reason)| reason.shipped.within.contains(matching));
-                let first = of_it.next()?.0;
-                of_it.next().is_none().then_some(first)
-            }
+            Match::Ethertype(_) | Match::Llc(_) => match self.relations.statics.get(matching)?.as_slice() {
+                [one] => Some(*one),
+                _ => None,
+            },
             _ => {
                 let mut owners = cover::cells(matching).map(|cell| self.owners.get(&cell).copied());
                 let first = owners.next()??;
@@ -160,72 +196,75 @@ impl Desk {
     pub(super) fn reason_for(&mut self, id: u32, interest: &Interest) -> Result<Option<u32>, Refused> {
         let built_in = self.built_in(&interest.matching);
         if !interest.is_scoped() {
-            if built_in.is_some() || matches!(interest.matching, Match::Reason(_)) {
+            let theirs = self.relations.statics.contains_key(&interest.matching);
+            if built_in.is_some() || theirs || matches!(interest.matching, Match::Reason(_)) {
                 return Ok(built_in);
             }
         } else if matches!(&interest.matching, Match::Reason(pattern) if pattern.contains(['*', '@'])) {
             return Ok(None);
         }
-        let same = self.reasons().find(|(_, reason)| reason.made_by.as_ref() == Some(interest));
-        if let Some((index, _)) = same {
+        if let Some(&index) = self.relations.made.get(interest) {
             return Ok(Some(index));
         }
         let base = match &interest.matching {
             Match::Reason(name) => self.named(name),
             _ => built_in,
         };
-        let base = base.and_then(|index| self.by_index(index)).map(|reason| reason.shipped.clone());
-        let mut name = base.as_ref().map_or_else(|| name_of(&interest.matching), |base| base.name.clone());
+        let base = base.and_then(|index| self.by_index(index)).cloned();
+        // Of several with frames of that type, the first: one that a registration makes is not more important.
+        let first = self.relations.statics.get(&interest.matching).and_then(|them| them.first());
+        let like = base.clone().or_else(|| self.by_index(*first?).cloned());
+        let mut name =
+            base.as_ref().map_or_else(|| name_of(&interest.matching), |base| base.name().to_owned());
         if interest.is_scoped() {
             name = format!("{name}@{id}");
         }
         let place = match &interest.matching {
-            Match::Reason(_) => base.as_ref().map_or(Place::Elsewhere, |base| base.place),
+            Match::Reason(_) => base.as_ref().map_or(Place::Elsewhere, |base| base.shipped.place),
             matching if matching.is_local() => Place::Local,
             _ => Place::Link,
         };
         let shipped = Static {
             text: format!("registered: {}", interest.matching),
-            class: base.as_ref().map_or(DEFAULT_CLASS, |base| base.class),
-            limit: base.as_ref().map_or(DEFAULT_LIMIT, |base| base.limit),
+            class: like.as_ref().map_or(DEFAULT_CLASS, |like| like.shipped.class),
+            limit: like.as_ref().map_or(DEFAULT_LIMIT, |like| like.shipped.limit),
             action: Action::Trap,
             node: base.as_ref().map_or_else(
                 || if place == Place::Local { "ip4-local,ip6-local" } else { "l2-dispatch" }.to_owned(),
-                |base| base.node.clone(),
+                |base| base.shipped.node.clone(),
             ),
             within: match (&interest.matching, &base) {
-                (Match::Reason(_), Some(base)) => base.within.clone(),
+                (Match::Reason(_), Some(base)) => base.shipped.within.clone(),
                 (matching, _) => vec![matching.clone()],
             },
             cells: Vec::new(),
-            can_copy: base.as_ref().is_some_and(|base| base.can_copy),
+            can_copy: base.as_ref().is_some_and(|base| base.shipped.can_copy),
             name,
             place,
         };
+        let id = next_id(self.ids.reason, "reasons")?;
         let index = self.free_index()?;
-        self.ids.reason += 1;
-        self.means.name(self.ids.reason, Some(&shipped.name));
-        let mut reason = self.reason(self.ids.reason, shipped, Some(interest.clone()));
+        self.ids.reason = id;
+        self.means.name(id, Some(&shipped.name));
+        let mut reason = self.reason(id, shipped, Some(interest.clone()));
         if let Some(base) = base {
-            reason.action = (base.action == Action::Copy).then_some(Action::Copy);
+            reason.inherit(&base, self.clock.hz(), (self.now)());
         }
-        self.state.reasons[index as usize] = Some(Arc::new(reason));
+        self.state.reasons.set_mut(index as usize, Some(Arc::new(reason)));
+        self.note_reason(index);
         Ok(Some(index))
     }
 
     fn free_index(&mut self) -> Result<u32, Refused> {
-        let free = (1..self.state.reasons.len()).find(|&index| {
-            self.state.reasons[index].is_none() && !self.touched.freed.contains(&(index as u32))
-        });
-        if let Some(index) = free {
-            return Ok(index as u32);
+        if let Some(index) = self.relations.free.pop() {
+            return Ok(index);
         }
         if self.state.reasons.len() > self.tables.reasons.capacity() {
             return Err(Refused(format!(
                 "registrations have made {RUN_TIME_REASONS} reasons, and there can be no more; unregister some"
             )));
         }
-        self.state.reasons.push(None);
+        self.state.reasons.push_back_mut(None);
         Ok(self.state.reasons.len() as u32 - 1)
     }
 
@@ -238,7 +277,7 @@ impl Desk {
         let name = &wanted.name;
         let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
         let (now, hz) = ((self.now)(), self.clock.hz());
-        let Some(reason) = self.state.reasons[index as usize].as_mut() else { return Ok(()) };
+        let Some(reason) = self.reason_mut(index) else { return Ok(()) };
         if wanted.action == Some(Action::Copy) && !reason.shipped.can_copy {
             return Err(Refused(format!(
                 "{name} cannot have action copy, for its packets can go no further; write trap or drop"
@@ -272,7 +311,7 @@ impl Desk {
         self.touched.reasons.insert(index);
         self.make_lanes(index).inspect_err(|_| {
             policer.configure(&config, now);
-            self.state.reasons[index as usize] = Some(before);
+            self.state.reasons.set_mut(index as usize, Some(before));
         })
     }
 
@@ -280,7 +319,7 @@ impl Desk {
     pub fn reset_reason(&mut self, name: &str) {
         let (now, hz) = ((self.now)(), self.clock.hz());
         let Some(index) = self.named(name) else { return };
-        let Some(reason) = self.state.reasons[index as usize].as_mut() else { return };
+        let Some(reason) = self.reason_mut(index) else { return };
         let reason = Arc::make_mut(reason);
         reason.class = reason.shipped.class;
         (reason.action, reason.sample) = (None, None);
@@ -288,8 +327,9 @@ impl Desk {
         reason.share.set_source_rate(Rate::Unlimited, hz);
         reason.share.set_interface_rate(Rate::Unlimited, hz);
         reason.set = None;
-        self.reconfigured.push((reason.policer.clone(), reason.policer.config()));
-        reason.policer.set(reason.shipped.limit, now);
+        let (policer, shipped) = (reason.policer.clone(), reason.shipped.limit);
+        self.reconfigured.push((policer.clone(), policer.config()));
+        policer.set(shipped, now);
         self.touched.reasons.insert(index);
     }
 
@@ -314,6 +354,15 @@ impl Desk {
             alike => format!("there is no reason {name}; did you mean {}?", alike.join(" or ")),
         })
     }
+}
+
+/// The id after `last`.
+///
+/// # Errors
+/// If there is none: no id is given twice while the engine runs.
+pub(super) fn next_id(last: u32, of: &str) -> Result<u32, Refused> {
+    let all = || Refused(format!("all ids of {of} are used up, and none is given twice; restart the engine"));
+    last.checked_add(1).ok_or_else(all)
 }
 
 /// What a reason is called that a registration makes of a match.

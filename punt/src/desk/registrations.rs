@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::cover::{self, Place, Sight};
-use super::reasons::{Reason, name_of};
+use super::cover::{Place, Sight};
+use super::reasons::{Reason, name_of, next_id};
 use super::{Desk, MAX_REGISTRATIONS, Refused};
+use crate::control::types::Policed;
 use crate::control::types::sink::Life;
 use crate::dispatch::{Candidate, Registered};
 use crate::interest::Interest;
@@ -49,6 +50,14 @@ pub(super) struct Registration {
     pub suspended: bool,
 }
 
+impl Wanted {
+    /// Which packets it covers.
+    pub(super) fn interest(&self) -> Interest {
+        let Wanted { matching, source, interface, .. } = self;
+        Interest { matching: matching.clone(), source: *source, interface: interface.as_ref().map(|it| it.0) }
+    }
+}
+
 impl Registration {
     /// As workers see it.
     pub fn candidate(&self) -> Candidate {
@@ -79,27 +88,24 @@ impl Desk {
     /// # Errors
     /// If there is no such sink or reason, somebody is in the way, or there is no room.
     pub fn register(&mut self, wanted: Wanted) -> Result<u32, Refused> {
-        let Wanted { matching, sink, interface, source, .. } = &wanted;
+        let Wanted { matching, sink, .. } = &wanted;
         if !self.state.sinks.contains_key(sink) {
             return Err(self.no_sink(sink));
         }
-        if self.state.registrations.len() >= MAX_REGISTRATIONS {
+        if self.state.registrations.size() >= MAX_REGISTRATIONS {
             return Err(Refused(format!(
                 "there are {MAX_REGISTRATIONS} registrations, and there can be no more"
             )));
         }
         if let Match::Reason(pattern) = matching
-            && !self.reasons().any(|(_, reason)| matching::covers(pattern, reason.name()))
+            && !self.names_any(pattern)
         {
             return Err(self.no_reason(pattern));
         }
-        let interest = Interest {
-            matching: matching.clone(),
-            source: *source,
-            interface: interface.as_ref().map(|it| it.0),
-        };
+        let interest = wanted.interest();
         self.check_owners(&wanted, &interest)?;
-        let id = self.ids.registration + 1;
+        let id = next_id(self.ids.registration, "registrations")?;
+        let made = self.ids.reason;
         let reason = self.reason_for(id, &interest)?;
         let limit = limit_or_none(wanted.limit);
         let registration = Registration {
@@ -112,14 +118,36 @@ impl Desk {
             interest: interest.clone(),
         };
         self.ids.registration = id;
-        self.state.registrations.insert(id, registration);
-        self.means.settle(id, Some(self.state.registrations[&id].books.settled.clone()));
-        let touched = self.touch(&interest);
-        if let Err(refused) = touched.iter().try_for_each(|index| self.make_lanes(*index)) {
-            self.remove(id);
-            return Err(refused);
-        }
+        self.means.settle(id, Some(registration.books.settled.clone()));
+        let registration = Arc::new(registration);
+        self.state.registrations.insert_mut(id, registration.clone());
+        self.note_registration(&registration);
+        let touched = self.touch(&registration);
+        let is_new = self.ids.reason > made;
+        let lanes = touched.into_iter().try_for_each(|index| match self.by_index(index).cloned() {
+            // Others may want what it makes, too.
+            Some(_) if is_new && Some(index) == registration.reason => self.make_lanes(index),
+            Some(reason) => {
+                self.make_lanes_to(&registration.wanted.sink, Some(&registration.policer), &reason)
+            }
+            None => Ok(()),
+        });
+        lanes.inspect_err(|_| _ = self.remove(id))?;
         Ok(id)
+    }
+
+    fn names_any(&self, pattern: &str) -> bool {
+        match pattern.strip_suffix('*') {
+            Some(beginning) => {
+                let mut from = self.relations.names.range(beginning.to_owned()..);
+                from.next().is_some_and(|(name, _)| name.starts_with(beginning))
+            }
+            None => {
+                let made = format!("{pattern}@");
+                let mut from = self.relations.names.range(made.clone()..);
+                self.named(pattern).is_some() || from.next().is_some_and(|(name, _)| name.starts_with(&made))
+            }
+        }
     }
 
     /// The registration of that sink with the same match, source, interface, limit and the rest, if there is one.
@@ -130,31 +158,35 @@ impl Desk {
                 == (&wanted.matching, &wanted.sink, &wanted.limit, &wanted.interface)
                 && (source, snaplen, exclusive) == (&wanted.source, &wanted.snaplen, &wanted.exclusive)
         };
-        self.state.registrations.values().find(|it| same(&it.wanted)).map(|it| it.id)
+        let interest = wanted.interest();
+        let mut alike =
+            self.relations.same(&interest).iter().filter_map(|id| self.state.registrations.get(id));
+        alike.find(|it| same(&it.wanted)).map(|it| it.id)
     }
 
     /// Makes a registration the configuration's.
     pub fn adopt(&mut self, id: u32) {
         if let Some(it) = self.state.registrations.get_mut(&id) {
-            Arc::make_mut(&mut it.wanted).life = Life::Config;
+            Arc::make_mut(&mut Arc::make_mut(it).wanted).life = Life::Config;
         }
     }
 
     /// Who is in the way of it?
     fn check_owners(&self, wanted: &Wanted, interest: &Interest) -> Result<(), Refused> {
-        for other in self.state.registrations.values() {
-            let Registration { id, wanted: theirs, .. } = other;
-            let matching = &wanted.matching;
-            if theirs.sink == wanted.sink {
-                if other.interest == *interest {
-                    return Err(Refused(format!(
-                        "{matching} is registered for sink {} already, as registration {id}",
-                        wanted.sink
-                    )));
-                }
-                continue;
-            }
-            if !(wanted.exclusive || theirs.exclusive) || !self.collide(interest, &other.interest) {
+        let matching = &wanted.matching;
+        let registrations =
+            |ids: Vec<u32>| ids.into_iter().filter_map(|id| self.state.registrations.get(&id));
+        if let Some(it) =
+            registrations(self.relations.same(interest).to_vec()).find(|it| it.wanted.sink == wanted.sink)
+        {
+            return Err(Refused(format!(
+                "{matching} is registered for sink {} already, as registration {}",
+                wanted.sink, it.id
+            )));
+        }
+        for other in registrations(self.rivals(interest, wanted.exclusive)) {
+            let Registration { id, wanted: theirs, .. } = &**other;
+            if theirs.sink == wanted.sink || !self.collide(interest, &other.interest) {
                 continue;
             }
             let held = format!(
@@ -184,7 +216,8 @@ impl Desk {
     }
 
     fn both_see(&self, one: &Interest, other: &Interest) -> bool {
-        self.reasons().any(|(_, reason)| self.may_see(reason, one) && self.may_see(reason, other))
+        let mut seen = self.seen_by(one).into_iter().filter_map(|at| self.by_index(at));
+        seen.any(|reason| self.may_see(reason, one) && self.may_see(reason, other))
     }
 
     /// Whether packets of a reason may be of that interest. What has a built-in reason is never nobody's.
@@ -209,8 +242,11 @@ impl Desk {
     }
 
     fn remove(&mut self, id: u32) -> bool {
-        let Some(registration) = self.state.registrations.remove(&id) else { return false };
-        self.touch(&registration.interest);
+        let Some(registration) = self.state.registrations.get(&id).cloned() else { return false };
+        self.state.registrations.remove_mut(&id);
+        self.touch(&registration);
+        self.forget_registration(&registration);
+        self.forget_policer(&Policed::Registration(id));
         self.means.settle(id, None);
         if let Some(index) = registration.reason {
             self.free_unused(index);
@@ -220,31 +256,24 @@ impl Desk {
 
     /// Frees the reason at `index` if it was made by registrations and has none any more.
     fn free_unused(&mut self, index: u32) {
-        let made = self.by_index(index).is_some_and(|reason| reason.made_by.is_some());
-        if made && !self.state.registrations.values().any(|registration| registration.reason == Some(index)) {
-            let gone = self.state.reasons[index as usize].take();
-            self.means.name(gone.map_or(0, |reason| reason.id), None);
+        let made = self.by_index(index).filter(|reason| reason.made_by.is_some()).cloned();
+        if let Some(gone) = made.filter(|_| !self.relations.is_used(index)) {
+            self.state.reasons.set_mut(index as usize, None);
+            self.relations.remove_reason(index, &gone);
+            self.forget_policer(&Policed::Reason(gone.name().to_owned()));
+            self.means.name(gone.id, None);
             self.touched.reasons.remove(&index);
             self.touched.freed.push(index);
         }
     }
 
-    /// Notes all that a registration with this interest changes by coming or going. Returns the reasons of which it sees packets.
-    pub(super) fn touch(&mut self, interest: &Interest) -> Vec<u32> {
-        let seen: Vec<u32> = self
-            .reasons()
-            .filter(|(_, reason)| {
-                reason.sight(interest) != Sight::None
-                    // Patterns see what comes from a reason through another's scope, too.
-                    || (reason.is_scoped() && matches!(interest.matching, Match::Reason(_)))
-            })
-            .map(|(index, _)| index)
-            .collect();
+    /// Notes all that a registration changes by coming or going. Returns the reasons of which it gets packets.
+    fn touch(&mut self, registration: &Registration) -> Vec<u32> {
+        let mut seen = self.seen_by(&registration.interest);
+        seen.retain(|at| self.by_index(*at).is_some_and(|reason| !self.is_elsewhere(registration, reason)));
         self.touched.reasons.extend(&seen);
-        if !interest.is_scoped() {
-            self.touched.cells.extend(cover::cells(&interest.matching));
-            self.touched.link |=
-                matches!(interest.matching, Match::Ethertype(_) | Match::Llc(_) | Match::Mac(_));
+        if !registration.interest.is_scoped() {
+            self.touch_claims(&registration.interest.matching);
         }
         seen
     }
@@ -253,9 +282,14 @@ impl Desk {
     pub fn suspend(&mut self, ids: &[u32], suspended: bool) {
         for id in ids {
             let Some(registration) = self.state.registrations.get_mut(id) else { continue };
+            if registration.suspended == suspended {
+                continue;
+            }
+            let registration = Arc::make_mut(registration);
             registration.suspended = suspended;
-            let interest = registration.interest.clone();
-            self.touch(&interest);
+            let registration = registration.clone();
+            self.note_active(&registration, !suspended);
+            self.touch(&registration);
         }
     }
 }

@@ -64,7 +64,7 @@ impl Desk {
 
     /// All registrations, by id.
     pub fn registration_rows(&self) -> Vec<RegistrationRow> {
-        let row = |(id, it): (&u32, &super::registrations::Registration)| {
+        let row = |(id, it): (&u32, &std::sync::Arc<super::registrations::Registration>)| {
             let wanted = &it.wanted;
             let books = &it.books;
             RegistrationRow {
@@ -191,7 +191,8 @@ impl Desk {
 
     /// The name of the reason with this id.
     pub fn reason_name(&self, id: u32) -> Option<String> {
-        self.reasons().find(|(_, reason)| reason.id == id).map(|(_, reason)| reason.name().to_owned())
+        let index = self.relations.ids.get(&id)?;
+        self.by_index(*index).map(|reason| reason.name().to_owned())
     }
 
     /// What does not add up in the books of reasons and sinks; a sentence each. What a worker is counting at this moment is left for the next

@@ -1,10 +1,12 @@
 //! Sinks as they are set.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::registrations::{limit_of, limit_or_none};
 use super::{Desk, Refused, State};
+use crate::control::types::Policed;
 use crate::control::types::sink::{Life, SinkAdd, SinkCounters, SinkState};
 use crate::dispatch::Lanes;
 use crate::lane::Lane;
@@ -25,6 +27,11 @@ pub trait Means: Send {
 
     /// The books of the registration `id`, for sinks' threads to find; or it is gone.
     fn settle(&self, id: u32, books: Option<Arc<Settled>>);
+
+    /// Where a target's packets end up, however it is spelled; none if others may go there, too.
+    fn place(&self, target: &Target) -> Option<String> {
+        target.place(Path::new(""))
+    }
 }
 
 /// A sink whose thread runs.
@@ -35,6 +42,8 @@ pub trait Open: Send + Sync {
     fn inject(&self) -> Option<String>;
     /// Packets injected, refused, and from somebody else.
     fn injected(&self) -> [u64; 3];
+    /// Tells the thread to end and does not wait for it, so that many can end at once.
+    fn ask_to_close(&self) {}
     /// Ends the thread, after it has put away what it can in a short time.
     fn close(&self);
 }
@@ -123,9 +132,10 @@ impl Desk {
         let slot = (0..MAX_SINKS).find(|slot| !taken(slot)).ok_or_else(|| {
             Refused(format!("there are {MAX_SINKS} sinks, and there can be no more; delete one first"))
         })?;
-        if *target != Target::Null
-            && let Some((other, _)) = self.state.sinks.iter().find(|(_, sink)| sink.target == *target)
-        {
+        let place = self.means.place(target);
+        let there = |(_, sink): &(&String, &SinkEntry)| self.means.place(&sink.target) == place;
+        if let Some((other, sink)) = self.state.sinks.iter().find(there).filter(|_| place.is_some()) {
+            let target = &sink.target;
             return Err(Refused(format!("sink {other} goes to {target} already; write another target")));
         }
         let sink = Arc::new(match target {
@@ -173,6 +183,7 @@ impl Desk {
         if let Some(entry) = self.state.sinks.remove(name) {
             self.closing.push(entry);
         }
+        self.forget_policer(&Policed::Sink(name.to_owned()));
         Ok(())
     }
 
@@ -198,12 +209,12 @@ impl Desk {
 
     /// Ends the threads of sinks that were deleted and did not come back. No entry leads to them any more.
     pub(super) fn close_sinks(&mut self) {
-        for entry in std::mem::take(&mut self.closing) {
+        let mut closing = std::mem::take(&mut self.closing);
+        closing.retain(|entry| {
             let now = self.state.sinks.get(&entry.sink.name);
-            if !now.is_some_and(|now| Arc::ptr_eq(&now.sink, &entry.sink)) {
-                entry.open.close();
-            }
-        }
+            !now.is_some_and(|now| Arc::ptr_eq(&now.sink, &entry.sink))
+        });
+        close_all(closing);
     }
 
     /// Gives sinks that come back the lanes that were made for them after `after` left them, for their threads have them already. Returns
@@ -232,8 +243,12 @@ impl Desk {
 
     /// Ends the threads of all sinks: the workers have left.
     pub fn close(&mut self) {
-        for entry in std::mem::take(&mut self.state.sinks).into_values() {
-            entry.open.close();
-        }
+        close_all(std::mem::take(&mut self.state.sinks).into_values().collect());
     }
+}
+
+/// Ends their threads, all at once.
+fn close_all(entries: Vec<SinkEntry>) {
+    entries.iter().for_each(|entry| entry.open.ask_to_close());
+    entries.iter().for_each(|entry| entry.open.close());
 }

@@ -280,7 +280,8 @@ impl Model {
         Some(self.interfaces.get(index)?.name.clone())
     }
 
-    /// The number of the way to a neighbour, which stays this way's for as long as the engine runs: it is resolved as any route's next hop is.
+    /// The number of the way to a neighbour, which stays this way's until it is [let go](Model::let_ways_go): it is resolved as any route's
+    /// next hop is.
     ///
     /// # Errors
     /// If there is no room for another way.
@@ -300,6 +301,15 @@ impl Model {
         }
         self.ways.insert((interface, via), way);
         Ok(way)
+    }
+
+    /// Lets those ways go that are not `used` any more. No worker may look at anything that leads there.
+    pub fn let_ways_go(&mut self, used: impl Fn(u32) -> bool) {
+        let gone: Vec<u32> = self.ways.extract_if(|_, way| !used(*way)).map(|(_, way)| way).collect();
+        if !gone.is_empty() {
+            gone.into_iter().for_each(|way| self.hops.release(way));
+            self.forget_hops();
+        }
     }
 
     /// The ports, in the order of their handles.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Service;
 
-/// Clients at once; one more, and the one that has been silent for longest is shown out.
+/// Clients at once; one more, and one that nothing hangs on is shown out.
 const MAX_CLIENTS: usize = 512;
 /// Bytes of unfinished lines and untaken replies that all clients together may leave with us.
 const MAX_BUFFERED: usize = 64 << 20;
@@ -63,11 +63,14 @@ struct Client<T> {
     leaving: bool,
     waiting: bool,
     heard: u64,
+    /// It has sent a request.
+    has_asked: bool,
 }
 
 impl<T: Default> Clients<T> {
-    pub fn add(&mut self, poll: &Poll, mut stream: UnixStream) -> io::Result<()> {
-        if self.by_token.len() >= MAX_CLIENTS && !self.drop_idlest() {
+    /// Takes one in. `holds` says of which sessions more would be lost than the connection.
+    pub fn add(&mut self, poll: &Poll, mut stream: UnixStream, holds: impl Fn(&T) -> bool) -> io::Result<()> {
+        if self.by_token.len() >= MAX_CLIENTS && !self.drop_idlest(holds) {
             return Err(io::Error::other(format!("{MAX_CLIENTS} others are busy here")));
         }
         let token = Token(self.next);
@@ -83,6 +86,7 @@ impl<T: Default> Clients<T> {
             leaving: false,
             waiting: false,
             heard: self.clock,
+            has_asked: false,
         };
         self.by_token.insert(token, client);
         Ok(())
@@ -90,10 +94,12 @@ impl<T: Default> Clients<T> {
 }
 
 impl<T> Clients<T> {
-    /// Shows out who has been silent for longest, of those with nothing to do. False: there is none.
-    pub fn drop_idlest(&mut self) -> bool {
-        let idle = self.by_token.iter().filter(|(_, client)| !client.waiting);
-        let Some(token) = idle.min_by_key(|(_, client)| client.heard).map(|(token, _)| *token) else {
+    /// Shows out one with nothing to do whose session holds nothing: rather one that never had a request than any other, and then who has been
+    /// silent for longest. False: there is none.
+    pub fn drop_idlest(&mut self, holds: impl Fn(&T) -> bool) -> bool {
+        let idle = self.by_token.iter().filter(|(_, client)| !client.waiting && !holds(&client.session));
+        let first = idle.min_by_key(|(_, client)| (client.has_asked, client.heard));
+        let Some(token) = first.map(|(token, _)| *token) else {
             return false;
         };
         self.remove(token);
@@ -223,6 +229,7 @@ impl<T> Client<T> {
             Ok(request) => request,
             Err(response) => return self.reply(&response),
         };
+        self.has_asked = true;
         let outcome = service.call(&mut self.session, &request.method, request.params.as_deref());
         if let Some(id) = request.id {
             self.reply(&Response { id, outcome });

@@ -94,3 +94,48 @@ fn a_file_that_is_read_again_is_applied_or_changes_nothing() {
     );
     assert_eq!(after.routes, before.routes, "an operator made them");
 }
+
+#[test]
+fn a_policer_that_the_file_does_not_set_any_more_is_taken_back_and_an_operators_stays() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let head = "[[sink]]\nname = \"a\"\ntarget = \"null\"\nrate = 50\nburst = 20\n[[register]]\nmatch = \"udp:3784\"\nsink = \"a\"\nrate = 60\nburst = 30\n";
+    let policer =
+        |what: &str| format!("[[policer]]\nwhat = \"{what}\"\ntype = \"single\"\nrate = 7\nburst = 7\n");
+    let policers = ["sink:a", "registration:1", "reason:local.bgp"].map(policer).concat();
+    let apply = |control: &mut Control, text: &str| {
+        call(control, "config.apply", json!({ "text": text })).unwrap()["notes"][0].clone()
+    };
+    let rates = |control: &mut Control| {
+        let all = super::rows(control, "policer.list", &["what", "rate"]);
+        let of = |row: &serde_json::Value| {
+            ["sink:a", "registration:1", "reason:local.bgp", "reason:local.bfd"]
+                .contains(&row[0].as_str().unwrap())
+        };
+        all.into_iter().filter(of).map(|row| row[1].clone()).collect::<Vec<_>>()
+    };
+    apply(&mut control, head);
+    let shipped = rates(&mut control);
+    apply(&mut control, &format!("{head}{policers}"));
+    let set = json!({"what": "reason:local.bfd", "type": "single", "rate": 9, "burst": 9});
+    call(&mut control, "policer.set", set).unwrap();
+    assert_eq!(rates(&mut control), [json!(9), json!(7), json!(7), json!(7)]);
+    assert_eq!(apply(&mut control, head), "3 changes");
+    let mut expected = shipped;
+    expected[0] = json!(9);
+    assert_eq!(rates(&mut control), expected);
+    assert_eq!(apply(&mut control, head), "nothing changed");
+}
+
+#[test]
+fn ways_of_redirections_that_are_gone_are_used_again() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    // Many more than there are next hops.
+    for host in 2..=250 {
+        let via = format!("10.0.0.{host}");
+        let set = json!({"family": "ip4", "redirect": "lan", "via": via});
+        assert_eq!(call(&mut control, "passive.set", set), Ok(serde_json::Value::Null), "{via}");
+    }
+    call(&mut control, "passive.del", json!({"family": "ip4"})).unwrap();
+}

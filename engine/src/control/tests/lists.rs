@@ -66,3 +66,63 @@ fn long_lists_and_configurations_come_in_parts_and_go_in_parts() {
     }
     assert_eq!(control.model.config(&["--no-huge".into()]), config);
 }
+
+/// Registers so many ports for the sink `a`.
+fn with_registrations(ports: std::ops::Range<u32>) -> Control {
+    let mut control = router(small());
+    call(&mut control, "sink.add", json!({"name": "a", "target": "null"})).unwrap();
+    let register = |port: u32| json!({"match": format!("udp:{port}"), "sink": "a"});
+    call(&mut control, "register", json!(ports.map(register).collect::<Vec<_>>())).unwrap();
+    control
+}
+
+#[test]
+fn what_comes_and_goes_between_two_pages_shifts_nothing() {
+    let _eal = eal(192);
+    let mut control = with_registrations(20_000..20_100);
+    let ids = |page: &Value| -> Vec<u64> {
+        page["items"].as_array().unwrap().iter().map(|row| row["id"].as_u64().unwrap()).collect()
+    };
+    let first = call(&mut control, "registration.list", json!({"limit": 40})).unwrap();
+    let gone: Vec<_> = ids(&first)[..20].iter().map(|id| json!({ "id": id })).collect();
+    call(&mut control, "unregister", json!(gone)).unwrap();
+    call(&mut control, "register", json!({"match": "udp:30000", "sink": "a"})).unwrap();
+    let rest = call(&mut control, "registration.list", json!({"after": first["after"]})).unwrap();
+    let all: Vec<u64> = ids(&first).into_iter().chain(ids(&rest)).collect();
+    assert_eq!(all, (1..=101).collect::<Vec<u64>>());
+    // By name where there is one.
+    let sinks = ["b", "c", "d", "e"].map(|name| json!({"name": name, "target": "null"}));
+    call(&mut control, "sink.add", json!(sinks)).unwrap();
+    let first = call(&mut control, "sink.list", json!({"limit": 3})).unwrap();
+    call(&mut control, "sink.del", json!([{"name": "b"}, {"name": "c"}])).unwrap();
+    let rest = call(&mut control, "sink.list", json!({"after": first["after"]})).unwrap();
+    let names: Vec<&Value> = rest["items"].as_array().unwrap().iter().map(|row| &row["name"]).collect();
+    assert_eq!(names, ["d", "e"]);
+    let addresses = call(&mut control, "address.list", json!({"limit": 2})).unwrap();
+    let rest = call(&mut control, "address.list", json!({"after": addresses["after"]})).unwrap();
+    assert_eq!(rest["items"], json!([{"address": "10.0.1.1/24", "interface": "wan"}]));
+}
+
+#[test]
+fn a_configuration_that_is_saved_in_parts_is_of_one_moment() {
+    let _eal = eal(192);
+    let mut control = with_registrations(20_000..24_000);
+    let mut session = Session::default();
+    let mut part = |control: &mut Control, after: &Value| {
+        let params = if after.is_null() { json!({}) } else { json!({ "after": after }) };
+        let part = call_in(control, &mut session, "config.save", params).unwrap();
+        (part["text"].as_str().unwrap().to_owned(), part["after"].clone())
+    };
+    let (mut text, mut after) = part(&mut control, &Value::Null);
+    assert!(!after.is_null(), "there is more than a line holds");
+    // What is taken out now stood in the part that is gone.
+    let gone: Vec<_> = (1..=1000).map(|id| json!({ "id": id })).collect();
+    call(&mut control, "unregister", json!(gone)).unwrap();
+    while !after.is_null() {
+        let (more, next) = part(&mut control, &after);
+        text += &more;
+        after = next;
+    }
+    assert_eq!(Config::parse(&text, "saved").unwrap().registers.len(), 4000);
+    assert_eq!(Config::parse(&saved(&mut control).1, "saved").unwrap().registers.len(), 3000);
+}

@@ -184,7 +184,7 @@ mod tests {
         let id = router.plan.registry.by_name("local.ssh").expect("built in").id;
         let ping = ip4(6, LAN4, &tcp(1, 2222));
         assert_eq!(outcome(&mut router, packet(&ping)), "Unclaimed");
-        router.tables.punt.local4.of(Protocol::Ip).set(6, id);
+        router.tables.punt.local4.of(Protocol::Ip).set(6, id, false);
         assert_eq!(outcome(&mut router, packet(&ping)), "local.ssh");
         let bgp = ip4(6, LAN4, &tcp(1, 179));
         assert_eq!(
@@ -192,7 +192,7 @@ mod tests {
             "local.bgp",
             "a port is more specific than a protocol"
         );
-        router.tables.punt.local4.of(Protocol::Ip).set(6, 0);
+        router.tables.punt.local4.of(Protocol::Ip).set(6, 0, false);
         assert_eq!(outcome(&mut router, packet(&ping)), "Unclaimed");
     }
 

@@ -58,6 +58,10 @@ impl Kind {
         }
     }
 
+    fn is_range(&self) -> bool {
+        matches!(self, Udp(_, low, high) | Tcp(_, low, high, _) if low < high)
+    }
+
     /// Source, interface, what it is, how wide it is, family: the greater, the more specific.
     fn rank(&self) -> (u8, Reverse<u32>, bool) {
         let port = |low: &u16, high: &u16, any: bool| {
@@ -192,6 +196,8 @@ impl Key {
         match (&self.kind, self.is_scoped()) {
             (Kind::Reason(_), false) => None,
             (Kind::Reason(name), true) if name.contains(['*', '@']) => None,
+            // Several reasons have frames of these types, and it is for all of them.
+            (Ethertype(0x8809 | 0x0806 | 0x88f7) | Llc(0xaa), false) => None,
             (_, false) => self.built_in().is_none().then(plain),
             (_, true) => Some(format!("{}@{id}", self.built_in().unwrap_or_else(plain))),
         }
@@ -275,7 +281,10 @@ impl Model {
             (2, true) => vec![("igmp", kind)],
             _ => vec![],
         };
-        for (row, number) in rows.into_iter().chain([("proto", protocol as u16)]) {
+        // Exact ports of either end come before ranges of either.
+        let exact = |exact: bool| rows.iter().map(move |(row, number)| (exact, *row, *number));
+        for (exact, row, number) in exact(true).chain(exact(false)).chain([(true, "proto", protocol as u16)])
+        {
             let claims = |key: &Key| {
                 let of_row = match (&key.kind, row) {
                     (Udp(_, low, high), "udp") | (Tcp(_, low, high, _), "tcp") => {
@@ -285,9 +294,9 @@ impl Model {
                     (Icmp4(_) | Icmp6(_), "icmp") | (Kind::Protocol(_), "proto") => true,
                     _ => false,
                 };
-                of_row && !key.is_scoped() && key.kind.sees(packet)
+                of_row && exact != key.kind.is_range() && !key.is_scoped() && key.kind.sees(packet)
             };
-            if let Some(name) = built_in(row, ip4, number) {
+            if let Some(name) = built_in(row, ip4, number).filter(|_| exact) {
                 return name.to_owned();
             }
             if let Some(name) = self.best(claims) {

@@ -179,6 +179,8 @@ struct Told {
     names: BTreeMap<u32, String>,
     books: BTreeMap<u32, Arc<Settled>>,
     running: Vec<(String, usize)>,
+    /// Who was asked to end, and who was waited for.
+    ends: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -226,8 +228,13 @@ impl Open for Thread {
         [0; 3]
     }
 
+    fn ask_to_close(&self) {
+        self.told.lock().ends.push(format!("ask {}", self.sink.0));
+    }
+
     fn close(&self) {
         let mut told = self.told.lock();
+        told.ends.push(format!("close {}", self.sink.0));
         let at = told.running.iter().position(|it| *it == self.sink).expect("it is closed once");
         told.running.remove(at);
     }
@@ -328,7 +335,7 @@ impl Office {
         let (source, destination) = facts.ports.unwrap_or_default();
         let specific = match (facts.protocol, ip4) {
             (Some(17), _) => of(Protocol::Udp, destination),
-            (Some(6), _) => of(Protocol::Tcp, destination).or_else(|| of(Protocol::TcpSource, source)),
+            (Some(6), _) => claims.tcp(source, destination),
             (Some(1), true) | (Some(58), false) => of(Protocol::Icmp, kind),
             (Some(2), true) => of(Protocol::Igmp, kind),
             _ => None,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::types::passive::PassiveFamily;
-use crate::control::types::{ClassSet, PolicerSet, ReasonSet};
+use crate::control::types::{ClassSet, Policed, PolicerSet, ReasonSet};
 
 fn bgp() -> Packet {
     Packet::tcp("10.0.1.7", 40_000, 179)
@@ -454,4 +454,208 @@ fn a_full_ring_is_counted_at_its_sink_alone() {
     assert_eq!(office.desk.registration_rows()[0].counters.ring_full, 13);
     assert_eq!(office.desk.registration_rows()[0].id, id);
     assert_eq!(office.desk.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn who_wants_all_high_ports_leaves_the_answers_of_bgp_sessions_to_bgp() {
+    let mut office = Office::with_sinks(&["bgpd", "a"]);
+    let bgpd = office.register("tcp:179", "bgpd");
+    let range = office.register("tcp:1024-65535", "a");
+    let answer = Packet::tcp("10.0.1.7", 179, 40_000);
+    assert_eq!(office.reason_of(&answer), "local.bgp");
+    assert_eq!(office.reason_of(&Packet::tcp("10.0.1.7", 180, 40_000)), "local.tcp-1024-65535");
+    assert_eq!(office.takers(&Packet::tcp("10.0.1.7", 180, 40_000)), [("a".to_owned(), range)]);
+    office.desk.unregister(bgpd).expect("it is registered");
+    office.commit();
+    assert_eq!(office.reason_of(&answer), "local.bgp", "it is a built-in's, whoever asks");
+}
+
+#[test]
+fn a_registration_from_a_source_has_what_an_operator_set_of_its_reason() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let set =
+        r#"{"name": "local.bgp", "rate": 77, "burst": 5, "class": "link", "source_rate": 9, "sample": 3}"#;
+    office.desk.set_reason(&reason(set)).expect("it can be so");
+    let id = office.desk.register(wanted("tcp:179", "a").from("10.0.1.7/32")).expect("nobody is in the way");
+    office.commit();
+    let figures = |office: &Office, name: &str| {
+        let row = office.desk.reason_rows().into_iter().find(|row| row.name == name).expect("it is there");
+        (row.rate, row.burst, row.class, row.source_rate, row.sample)
+    };
+    let name = format!("local.bgp@{id}");
+    assert_eq!(figures(&office, &name), figures(&office, "local.bgp"));
+    // From then on it is its own.
+    office.desk.set_reason(&reason(r#"{"name": "local.bgp", "rate": 78}"#)).expect("it can be so");
+    office.commit();
+    assert_eq!(figures(&office, &name).0, Rate::PerSecond(77));
+    // What is dropped stays so, from wherever it comes.
+    office.desk.set_reason(&reason(r#"{"name": "local.bfd", "action": "drop"}"#)).expect("it can be so");
+    office.desk.register(wanted("udp:3784", "b").from("10.0.1.7/32")).expect("nobody is in the way");
+    office.commit();
+    assert_eq!(office.punt(&Packet::udp("10.0.1.7", 3784)).0, Fate::ActionDrop);
+}
+
+#[test]
+fn frames_of_a_type_that_several_reasons_have_keep_theirs() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let id = office.register("ethertype:0x8809", "a");
+    assert!(office.desk.reasons().all(|(_, reason)| reason.made_by.is_none()), "it makes no other");
+    let lacp = Packet::link(Some(0x8809), None, 2).of("l2.lacp");
+    let marker = Packet::link(Some(0x8809), None, 2).of("l2.lacp-marker");
+    let other = Packet::link(Some(0x8809), None, 2);
+    for (packet, name) in [(&lacp, "l2.lacp"), (&marker, "l2.lacp-marker"), (&other, "l2.unclaimed")] {
+        assert_eq!(
+            (office.reason_of(packet).as_str(), office.takers(packet)),
+            (name, vec![("a".to_owned(), id)])
+        );
+    }
+    // What is for one interface has a reason of its own, as important as the first of them.
+    office.desk.register(wanted("ethertype:0x8809", "b").on(1)).expect("nobody is in the way");
+    office.commit();
+    let (_, name, got) = office.punt(&lacp);
+    assert_eq!((name.as_str(), got[0].class), ("l2.ethertype-0x8809@2", Class::Link));
+}
+
+#[test]
+fn no_id_is_given_twice_even_when_there_are_no_more() {
+    let mut office = Office::with_sinks(&["a"]);
+    office.desk.ids = Ids { reason: u32::MAX - 1, registration: u32::MAX - 2 };
+    let last = office.register("udp:5000", "a");
+    assert_eq!((last, office.desk.ids.reason), (u32::MAX - 1, u32::MAX));
+    let used_up =
+        |of: &str| format!("all ids of {of} are used up, and none is given twice; restart the engine");
+    assert_eq!(office.refused(wanted("udp:5001", "a")), used_up("reasons"));
+    office.register("tcp:179", "a");
+    assert_eq!(office.refused(wanted("udp:3784", "a")), used_up("registrations"));
+}
+
+#[test]
+fn what_was_set_of_a_policer_goes_with_what_it_policed() {
+    let mut office = Office::with_sinks(&["a"]);
+    let id = office.register("udp:5000", "a");
+    let to = || Towards::Sink("a".to_owned());
+    office
+        .desk
+        .set_passive(PassiveFamily::Ip4, None, to(), None, None, Life::Operator)
+        .expect("it can be so");
+    for what in [&format!("registration:{id}"), "sink:a", "passive:ip4", "reason:local.udp-5000"] {
+        let json = format!(r#"{{"what": "{what}", "type": "single", "rate": 7, "burst": 7}}"#);
+        office.desk.set_policer(&policer(&json)).expect("it is there");
+    }
+    let set = |office: &Office| -> Vec<String> {
+        office.desk.set_limits().1.iter().map(|set| set.what.to_string()).collect()
+    };
+    assert_eq!(set(&office).len(), 4);
+    office.desk.unregister(id).expect("it is registered");
+    assert_eq!(set(&office), ["sink:a", "passive:ip4"]);
+    office
+        .desk
+        .set_passive(PassiveFamily::Ip4, None, to(), None, None, Life::Operator)
+        .expect("it can be so");
+    assert_eq!(set(&office), ["sink:a"], "another entry stands there");
+    office.desk.delete_passive(PassiveFamily::Ip4, None).expect("it is set");
+    office.desk.delete_sink("a").expect("nothing goes there");
+    assert_eq!(set(&office), Vec::<String>::new());
+}
+
+#[test]
+fn a_policer_that_is_taken_back_has_the_limit_of_what_it_polices() {
+    let mut office = Office::with_sinks(&["a"]);
+    let limit = Some(Limit::new(50, 5));
+    let id = office.desk.register(Wanted { limit, ..wanted("udp:3784", "a") }).expect("nobody is in the way");
+    let what = Policed::Registration(id);
+    let json =
+        format!(r#"{{"what": "{what}", "type": "rfc2698", "rate": 7, "burst": 7, "peak": 9, "excess": 9}}"#);
+    office.desk.set_policer(&policer(&json)).expect("it is there");
+    office.commit();
+    let config =
+        |office: &Office| office.desk.state.registrations.get(&id).expect("it is there").policer.config();
+    assert_eq!(config(&office).rate, Rate::PerSecond(7));
+    office.desk.reset_policer(&what);
+    office.commit();
+    assert_eq!(config(&office), Config::packets(Rate::PerSecond(50), 5));
+    assert!(office.desk.set_limits().1.is_empty());
+}
+
+#[test]
+fn two_sinks_never_write_to_one_place_however_it_is_spelled() {
+    let mut office = Office::new();
+    let mut add = |name: &str, target: &str| {
+        let target = target.parse().expect("a target");
+        office.desk.add_sink(&SinkAdd { target, ..sink(name) }).map_err(|refused| refused.to_string())
+    };
+    assert_eq!(add("a", "pcapng:x/bgp.pcapng"), Ok(()));
+    let there =
+        |sink: &str, target: &str| Err(format!("sink {sink} goes to {target} already; write another target"));
+    for spelled in ["pcapng:./x/bgp.pcapng", "pcapng:x//bgp.pcapng?size=1M", "pcapng:x/./bgp.pcapng?files=2"]
+    {
+        assert_eq!(add("b", spelled), there("a", "pcapng:x/bgp.pcapng"), "{spelled}");
+    }
+    assert_eq!(add("u", "unix:/run/x/punt.sock"), Ok(()));
+    assert_eq!(add("b", "unix:/run//x/./punt.sock?header=vpp"), there("u", "unix:/run/x/punt.sock"));
+    assert_eq!(add("n", "null"), Ok(()));
+    assert_eq!(add("m", "null"), Ok(()));
+    let place = |target: &str| target.parse::<Target>().expect("a target").place("/var/lib/puntd/".as_ref());
+    assert_eq!(place("pcapng:/var/lib/puntd/x.pcapng"), place("pcapng:x.pcapng"));
+    assert_ne!(place("pcapng:y.pcapng"), place("pcapng:x.pcapng"));
+}
+
+#[test]
+fn sinks_that_are_deleted_together_are_all_asked_to_end_before_any_is_waited_for() {
+    let mut office = Office::with_sinks(&["a", "b", "c"]);
+    office
+        .desk
+        .together(|desk| ["a", "b", "c"].into_iter().try_for_each(|name| desk.delete_sink(name)))
+        .expect("they are unused");
+    assert_eq!(office.told.lock().ends, ["ask a", "ask b", "ask c", "close a", "close b", "close c"]);
+}
+
+#[test]
+fn what_a_scoped_pattern_does_not_cover_is_still_redirected_and_what_is_dropped_is_in_the_books() {
+    let mut office = Office::with_sinks(&["a"]);
+    let to = Towards::Redirect { interface: "lan".to_owned(), via: None, way: 5 };
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Operator).expect("it can be so");
+    office.desk.register(wanted("reason:ip4.*", "a").from("10.0.1.7/32")).expect("nobody is in the way");
+    office.commit();
+    let wants = |office: &mut Office, packet: &Packet| {
+        let base = office.classify(packet);
+        let guard = office.reader.enter();
+        let (index, entry) = office.desk.tables.reasons.resolve(base, packet, &guard);
+        assert_eq!(index, base);
+        entry.expect("every reason has an entry").wants(base, packet)
+    };
+    assert!(wants(&mut office, &Packet::udp("10.0.1.7", 9)));
+    assert!(!wants(&mut office, &Packet::udp("10.0.1.8", 9)), "an engine redirects it");
+    assert_eq!(office.desk.ways().collect::<Vec<_>>(), [5]);
+    office.reader.offline();
+    office
+        .desk
+        .set_passive(PassiveFamily::Ip4, None, Towards::Drop, None, None, Life::Operator)
+        .expect("it can be so");
+    office.commit();
+    assert_eq!(office.punt(&Packet::udp("10.0.1.8", 9)).0, Fate::ActionDrop);
+    let row = &office.desk.passive_rows()[0];
+    assert_eq!((row.drop, row.counters.packets, row.counters.hits), (true, 1, 1));
+    assert_eq!(office.desk.ways().count(), 0);
+}
+
+#[test]
+fn who_asks_for_a_port_from_a_source_has_it_also_when_another_made_a_reason_of_nobodys_packets_from_there() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let near = wanted("reason:ip4.unclaimed", "b").from("10.0.1.0/24");
+    let near = office.desk.register(near).expect("nobody is in the way");
+    let port =
+        office.desk.register(wanted("udp:5000-5001", "a").from("10.0.0.0/8")).expect("nobody is in the way");
+    office.commit();
+    let packet = Packet::udp("10.0.1.7", 5000);
+    assert_eq!(office.reason_of(&packet), format!("ip4.unclaimed@{near}"));
+    assert_eq!(office.takers(&packet), [("a".to_owned(), port), ("b".to_owned(), near)]);
+    office.desk.unregister(port).expect("it is registered");
+    office.commit();
+    assert_eq!(office.takers(&packet), [("b".to_owned(), near)]);
+    // In the other order, too.
+    let port =
+        office.desk.register(wanted("udp:5000-5001", "a").from("10.0.0.0/8")).expect("nobody is in the way");
+    office.commit();
+    assert_eq!(office.takers(&packet), [("a".to_owned(), port), ("b".to_owned(), near)]);
 }

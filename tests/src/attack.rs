@@ -15,7 +15,7 @@ use crate::plan::{CUSTOMER, HOST, Mac, Neighbor, Port, UPSTREAM};
 pub const OFFENDER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 66);
 
 /// A kind of good packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Good {
     /// What people call it.
     pub name: &'static str,
@@ -37,6 +37,16 @@ pub const GOOD: [Good; 3] = [
     Good { name: "BGP", matching: "tcp:179/any", reason: "local.bgp", pps: 200, frame: bgp },
     Good { name: "ARP", matching: "reason:arp.request", reason: "arp.request", pps: 20, frame: who_has },
 ];
+
+/// Limits of what the flood wants most, as an operator sets them who knows what the daemons can take.
+pub const LIMITS: &str = r#"
+[reason."local.bgp"]
+rate = 1000
+burst = 500
+[reason."arp.request"]
+rate = 500
+burst = 250
+"#;
 
 /// The host with this number on `lan`: its MAC and address.
 fn host(number: u64) -> (Mac, Ipv4Addr) {
@@ -85,7 +95,8 @@ fn who_has(number: u64) -> Vec<u8> {
 pub fn transit(packets: usize, seed: u64) -> Vec<Vec<u8>> {
     let mut rng = Rng::with_seed(seed);
     let mut packet = |number: usize| {
-        let (host, customer) = (Ipv4Addr::new(10, 10, rng.u8(..), rng.u8(..)), Ipv4Addr::new(10, 110, rng.u8(..), rng.u8(..)));
+        let (host, customer) =
+            (Ipv4Addr::new(10, 10, rng.u8(..), rng.u8(..)), Ipv4Addr::new(10, 110, rng.u8(..), rng.u8(..)));
         let payload = vec![0; [26, 26, 500, 1400][rng.usize(..4)]];
         match number % 2 {
             0 => from(&HOST, &udp(ip4(host, customer), rng.u16(1024..), 443, &payload)),
@@ -105,7 +116,9 @@ fn attack(kind: usize, rng: &mut Rng) -> Vec<u8> {
     let anywhere = Ipv4Addr::from(rng.u32(0x0b00_0000..0x7f00_0000));
     let behind = Ipv4Addr::new(10, 10, rng.u8(..), rng.u8(..));
     let us = router4(Port::Wan);
-    let syn = |source, rng: &mut Rng| from(&UPSTREAM, &tcp(ip4(source, us), (rng.u16(1024..), 179), rng.u32(..), None, b""));
+    let syn = |source, rng: &mut Rng| {
+        from(&UPSTREAM, &tcp(ip4(source, us), (rng.u16(1024..), 179), rng.u32(..), None, b""))
+    };
     match kind {
         0..=2 => from(&UPSTREAM, &udp(ip4(OFFENDER, behind).ttl(1), rng.u16(1024..), 33_434, &[0; 18])),
         3 => from(&UPSTREAM, &udp(ip4(anywhere, behind).ttl(1), rng.u16(1024..), 33_434, &[0; 18])),
@@ -125,7 +138,8 @@ fn who_has_us(mac: Mac, sender: Ipv4Addr) -> Vec<u8> {
 
 /// What makes no sense, or is nobody's.
 fn junk(source: Ipv4Addr, rng: &mut Rng) -> Vec<u8> {
-    let mut frame = from(&UPSTREAM, &udp(ip4(source, router4(Port::Wan)), rng.u16(..), rng.u16(10_000..), &[0; 18]));
+    let mut frame =
+        from(&UPSTREAM, &udp(ip4(source, router4(Port::Wan)), rng.u16(..), rng.u16(10_000..), &[0; 18]));
     match rng.u8(..4) {
         0 => frame[24] ^= 0xff,
         1 => frame[14] = 0x4f,

@@ -4,8 +4,11 @@
 //! daemons get of them is counted beside. The flood comes by itself, from a capture that never ends.
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,7 +19,7 @@ use punt::control;
 use punt::control::types::{InterfaceRow, ReasonRow, SourceRow, WorkerStats};
 use punt::record::{Header, RECEIVE};
 use serde_json::json;
-use tests::attack::{GOOD, OFFENDER, flood, transit};
+use tests::attack::{GOOD, Good, LIMITS, OFFENDER, flood, transit};
 use tests::{capture, plan};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -65,15 +68,15 @@ fn main() -> ExitCode {
     })
 }
 
-/// As many that the flood's sources do not come again for a while.
-const PACKETS: usize = 20_000;
+/// The driver keeps a buffer for each packet of a capture that never ends.
+const PACKETS: usize = 8_000;
 
 fn files(directory: &std::path::Path) -> Result<(), Failure> {
     std::fs::create_dir_all(directory)?;
     for (name, frames) in [("lan.pcap", transit(PACKETS / 10, 1)), ("wan.pcap", flood(PACKETS, 2))] {
         capture::write(&directory.join(name), frames.iter().map(Vec::as_slice))?;
     }
-    Ok(std::fs::write(directory.join("router.toml"), plan::config("net_pcap0", "net_pcap1"))?)
+    Ok(std::fs::write(directory.join("router.toml"), plan::config("net_pcap0", "net_pcap1") + LIMITS)?)
 }
 
 fn forwarding(on: &On) -> Result<(), Failure> {
@@ -110,7 +113,8 @@ impl Reading {
     fn take(engine: &mut control::Client) -> Result<Reading, Failure> {
         let workers: Vec<WorkerStats> = engine.list_as("stats.workers", ())?;
         let reasons: Vec<ReasonRow> = engine.list_as("stats.reasons", ())?;
-        let sources: Vec<SourceRow> = engine.call_as::<punt::control::Page<SourceRow>>("stats.sources", json!({"limit": 1}))?.items;
+        let sources: Vec<SourceRow> =
+            engine.call_as::<punt::control::Page<SourceRow>>("stats.sources", json!({"limit": 1}))?.items;
         let counters = || reasons.iter().map(|row| &row.counters);
         Ok(Reading {
             time: Instant::now(),
@@ -168,7 +172,31 @@ fn p99(waits: &mut [u64]) -> f64 {
     waits.get(waits.len().saturating_sub(1) * 99 / 100).map_or(0.0, |wait| *wait as f64 / 1e6)
 }
 
-/// The good ones and their daemons.
+/// Sends what the good ones send, as it becomes due; `sent` counts.
+fn send(client: &Client, lan: u32, sent: &[AtomicU64; GOOD.len()], stop: &AtomicBool) -> Result<(), Failure> {
+    let begin = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        for (good, sent) in GOOD.iter().zip(sent) {
+            let due = (begin.elapsed().as_secs_f64() * good.pps as f64) as u64;
+            for number in sent.load(Ordering::Relaxed)..due {
+                client.inject(RECEIVE, lan, &(good.frame)(number))?;
+                sent.store(number + 1, Ordering::Relaxed);
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// A client and its sink, both of this name.
+fn open(on: &On, name: &str) -> Result<(Client, Session), Failure> {
+    let path = std::path::absolute(&on.socket)?.with_file_name(format!("{name}.sock"));
+    let mut client = Client::bind(&path.to_string_lossy())?;
+    let session = Session::open(&on.socket, name, &mut client)?;
+    Ok((client, session))
+}
+
+/// The daemons of the good ones.
 struct Peers {
     client: Client,
     session: Session,
@@ -181,37 +209,28 @@ struct Peers {
 
 impl Peers {
     fn new(on: &On) -> Result<Peers, Failure> {
-        let path = std::path::absolute(&on.socket)?.with_file_name("daemons.sock");
-        let mut client = Client::bind(&path.to_string_lossy())?;
-        let mut session = Session::open(&on.socket, "daemons", &mut client)?;
+        let (client, mut session) = open(on, "daemons")?;
+        client.set_timeout(Some(Duration::from_millis(5)))?;
         for good in GOOD {
             session.register(good.matching.parse()?)?;
         }
         let interfaces: Vec<InterfaceRow> = session.control().list_as("interface.list", ())?;
-        let lan = interfaces.iter().find(|row| row.name == "lan").ok_or("the engine has no interface lan")?.index;
+        let lan =
+            interfaces.iter().find(|row| row.name == "lan").ok_or("the engine has no interface lan")?.index;
         let rows: Vec<ReasonRow> = session.control().list_as("reason.list", ())?;
-        let id = |good: tests::attack::Good| rows.iter().find(|row| row.name == good.reason).map_or(0, |row| row.id);
+        let id = |good: Good| rows.iter().find(|row| row.name == good.reason).map_or(0, |row| row.id);
         Ok(Peers { client, session, lan, reasons: GOOD.map(id), fares: Default::default() })
-    }
-
-    /// Sends what is due after so long.
-    fn send(&mut self, since: Duration) -> Result<(), Failure> {
-        for (good, fare) in GOOD.iter().zip(&mut self.fares) {
-            let due = (since.as_secs_f64() * good.pps as f64) as u64;
-            for number in fare.sent..due {
-                self.client.inject(RECEIVE, self.lan, &(good.frame)(number))?;
-            }
-            fare.sent = due.max(fare.sent);
-        }
-        Ok(())
     }
 
     /// Takes what has come.
     fn receive(&mut self) -> Result<bool, Failure> {
-        let mut some = false;
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-        for record in self.client.try_receive()? {
-            some = true;
+        let records = match self.client.receive() {
+            Ok(records) => records,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        for record in records {
             let Header { interface, reason, received, .. } = record.header;
             if let Some(at) = self.reasons.iter().position(|id| *id == reason)
                 && interface == self.lan
@@ -220,7 +239,13 @@ impl Peers {
                 self.fares[at].waits.push(now().saturating_sub(received));
             }
         }
-        Ok(some)
+        Ok(true)
+    }
+
+    fn count_sent(&mut self, sent: &[AtomicU64; GOOD.len()]) {
+        for (fare, sent) in self.fares.iter_mut().zip(sent) {
+            fare.sent = sent.load(Ordering::Relaxed);
+        }
     }
 
     /// One line of the table.
@@ -264,19 +289,22 @@ fn peers(on: &On, without_punts: Option<f64>, json: bool) -> Result<ExitCode, Fa
     if !json {
         println!("{HEADS}");
     }
+    let (client, session) = open(on, "peers")?;
+    let (sent, over) =
+        (Arc::new([const { AtomicU64::new(0) }; GOOD.len()]), Arc::new(AtomicBool::new(false)));
+    let (lan, of_sender, until) = (peers.lan, sent.clone(), over.clone());
+    let sender = thread::spawn(move || send(&client, lan, &of_sender, &until));
     let (begin, mut named, mut second) = (Instant::now(), None, 0);
     let (mut last, mut before) = (read_out.recv()?, peers.fares.clone());
     while begin.elapsed() < Duration::from_secs(on.seconds) {
-        peers.send(begin.elapsed())?;
-        if !peers.receive()? {
-            thread::sleep(Duration::from_micros(200));
-        }
+        peers.receive()?;
         let Ok(reading) = read_out.try_recv() else { continue };
         if named.is_none() && reading.names_offender() {
             named = Some(begin.elapsed());
         }
         if reading.time - last.time >= Duration::from_secs(1) {
             second += 1;
+            peers.count_sent(&sent);
             let line = peers.line(second, &before, &reading.since(&last), reading.worst.as_ref());
             if !json {
                 println!("{line}");
@@ -284,12 +312,22 @@ fn peers(on: &On, without_punts: Option<f64>, json: bool) -> Result<ExitCode, Fa
             (last, before) = (reading, peers.fares.clone());
         }
     }
+    over.store(true, Ordering::Relaxed);
     // What is on its way comes yet.
-    let wait = Instant::now();
-    while wait.elapsed() < Duration::from_millis(500) || peers.receive()? {
+    let mut quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_millis(500)
+        && begin.elapsed() < Duration::from_secs(on.seconds + 5)
+    {
+        let got = |peers: &Peers| peers.fares.iter().map(|fare| fare.got).sum::<u64>();
+        let before = got(&peers);
         peers.receive()?;
-        thread::sleep(Duration::from_micros(200));
+        if got(&peers) > before {
+            quiet = Instant::now();
+        }
     }
+    sender.join().map_err(|_| "the sender panicked")??;
+    peers.count_sent(&sent);
+    session.close()?;
     let whole = Reading::take(peers.session.control())?.since(&first);
     let _ = stop.send(());
     reader.join().map_err(|_| "the reader of counters panicked")??;
@@ -317,7 +355,10 @@ fn say(fares: &[Fare], named: Option<Duration>, whole: &Rates, without_punts: Op
     for (good, fare) in GOOD.iter().zip(fares) {
         let lost = fare.sent.saturating_sub(fare.got);
         let p99 = p99(&mut fare.all.clone());
-        println!("{}: {} sent, {} came, {lost} lost; 99 of 100 within {p99:.2} ms.", good.name, fare.sent, fare.got);
+        println!(
+            "{}: {} sent, {} came, {lost} lost; 99 of 100 within {p99:.2} ms.",
+            good.name, fare.sent, fare.got
+        );
     }
     match named {
         Some(after) => println!("{OFFENDER} was first in stats sources after {} ms.", after.as_millis()),
@@ -325,7 +366,10 @@ fn say(fares: &[Fare], named: Option<Duration>, whole: &Rates, without_punts: Op
     }
     print!("Forwarded: {:.0} thousand packets a second", whole.forwarded / 1e3);
     match without_punts {
-        Some(without) => println!(", {:.0} % of what it is when nobody asks for the flood.", whole.forwarded / without * 100.0),
+        Some(without) => println!(
+            ", {:.0} % of what it is when nobody asks for the flood.",
+            whole.forwarded / without * 100.0
+        ),
         None => println!("."),
     }
 }

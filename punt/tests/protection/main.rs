@@ -197,6 +197,25 @@ fn nor_with_two_workers() {
     }
 }
 
+/// A router that starts amid an attack, a daemon that registers late: the flood is there first.
+#[test]
+fn who_begins_while_another_interface_is_flooded_loses_next_to_nothing() {
+    for reason in [EXPIRED, 6, BGP] {
+        for sources in [1, 64, 65_536] {
+            let office = Office::new(1);
+            let flood = Stream::new(reason, 2, 1_000, sources, 1_000_000);
+            let quiet = Stream::new(reason, 1, 1, 100, REASONS[reason as usize - 1].2 / 3 - 7).after(2);
+            let (mut team, mut delivered) = (office.workers(), 0);
+            run(&office, &mut team, &[flood, quiet], 0..4, |_, got| {
+                delivered += u64::from(got.interface == 1);
+            });
+            // A hundred newcomers at once may lose some of their first packets: nothing was kept for as many.
+            let (sent, name) = (quiet.sent(4 * HZ), REASONS[reason as usize - 1].0);
+            assert!(within(delivered, sent, 5), "{delivered} of {sent} {name} beside {sources} sources");
+        }
+    }
+}
+
 #[test]
 fn a_registration_with_a_source_loses_nothing_beside_65_536_spoofed_ones_on_its_interface() {
     let mut office = Office::new(1);

@@ -275,7 +275,7 @@ impl Peers {
     }
 }
 
-const HEADS: &str = "\
+const HEADS: &str = "   \
      BFD         BGP         ARP          BFD p99  ---------------- thousands a second ----------------
    s   sent/got    sent/got    sent/got      ms received  forward.   punted  refused: share, reason, class  sends most";
 
@@ -288,6 +288,11 @@ fn peers(on: &On, without_punts: Option<f64>, json: bool) -> Result<ExitCode, Fa
     let first = Reading::take(peers.session.control())?;
     if !json {
         println!("{HEADS}");
+    }
+    // Daemons are there before their peers: in its first moments amid a flood, a reason's limit is anybody's.
+    let settled = Instant::now();
+    while settled.elapsed() < Duration::from_secs(1) {
+        peers.receive()?;
     }
     let (client, session) = open(on, "peers")?;
     let (sent, over) =

@@ -157,7 +157,7 @@ impl Means for Tools {
         let workshop = &self.0;
         let said = |error: std::io::Error| format!("sink {} cannot go to {target}: {error}", sink.name);
         let output = Output::new(target, &workshop.setup.directory).map_err(said)?;
-        let inject = matches!(output, Output::Unix { .. }).then(|| workshop.inject(&sink));
+        let inject = matches!(output, Output::Unix { .. } | Output::Shm(_)).then(|| workshop.inject(&sink));
         let facts = workshop.names.clone();
         let prologue = Some(prologue(workshop.setup.affinity));
         let running = Running::start(sink.clone(), output, facts, inject, prologue);

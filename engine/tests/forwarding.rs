@@ -2,57 +2,13 @@
 
 mod common;
 
-use common::{Rig, frames::*};
-
-/// `lan` 10.0.0.1/24 fd00:a::1/64 and `wan` 10.0.1.1/24 fd00:b::1/64; neighbours .2 to .5 on `wan`; 10.2.0.0/16 and fd00:2::/32 behind .2.
-const ROUTER: &str = r#"
-    [interface.lan]
-    port = "net_ring_lan"
-    mac = "02:00:00:00:00:01"
-    addresses = ["10.0.0.1/24", "fd00:a::1/64"]
-    [interface.wan]
-    port = "net_ring_wan"
-    mac = "02:00:00:00:00:02"
-    addresses = ["10.0.1.1/24", "fd00:b::1/64"]
-    [[neighbor]]
-    address = "10.0.0.7"
-    mac = "02:00:00:00:00:77"
-    interface = "lan"
-    [[neighbor]]
-    address = "10.0.1.2"
-    mac = "02:00:00:00:00:22"
-    interface = "wan"
-    [[neighbor]]
-    address = "fd00:b::2"
-    mac = "02:00:00:00:00:22"
-    interface = "wan"
-    [[route]]
-    prefix = "10.2.0.0/16"
-    via = "10.0.1.2"
-    [[route]]
-    prefix = "fd00:2::/32"
-    via = "fd00:b::2"
-"#;
-
-const LAN: usize = 0;
-const WAN: usize = 1;
-const LAN_MAC: Mac = [2, 0, 0, 0, 0, 1];
-const WAN_MAC: Mac = [2, 0, 0, 0, 0, 2];
-const HOST: Mac = [2, 0, 0, 0, 0, 0x77];
-const GATEWAY: Mac = [2, 0, 0, 0, 0, 0x22];
-
-fn router(more: &str) -> Rig {
-    Rig::new("0", &["lan", "wan"], &format!("{ROUTER}{more}"))
-}
-
-/// From the host on `lan`, to somewhere behind `wan`.
-fn from_host(packet: Vec<u8>) -> Vec<u8> {
-    ethernet(LAN_MAC, HOST, &packet)
-}
+use common::Rig;
+use common::frames::*;
+use common::router::*;
 
 #[test]
 fn a_packet_leaves_with_new_addresses_and_one_hop_less() {
-    let mut rig = router("");
+    let mut rig = router();
     for (packet, expected) in [
         (udp4("10.0.0.7", "10.2.3.4", 64, &[1; 18]), udp4("10.0.0.7", "10.2.3.4", 63, &[1; 18])),
         (udp6("fd00:a::7", "fd00:2::4", 64, &[2; 18]), udp6("fd00:a::7", "fd00:2::4", 63, &[2; 18])),
@@ -67,7 +23,7 @@ fn a_packet_leaves_with_new_addresses_and_one_hop_less() {
 
 #[test]
 fn exceptions_are_counted_under_their_reasons_and_drops_under_their_texts() {
-    let mut rig = router(
+    let mut rig = router_with(
         r#"
         [[route]]
         prefix = "10.3.0.0/16"
@@ -123,26 +79,7 @@ fn exceptions_are_counted_under_their_reasons_and_drops_under_their_texts() {
 
 #[test]
 fn tags_are_read_and_written() {
-    let mut rig = router(
-        r#"
-        [interface."lan.100"]
-        addresses = ["10.100.0.1/24"]
-        [interface.customer]
-        parent = "lan"
-        vlan = 200
-        inner = 7
-        tpid = "802.1ad"
-        addresses = ["10.200.0.1/24"]
-        [[neighbor]]
-        address = "10.100.0.7"
-        mac = "02:00:00:00:00:77"
-        interface = "lan.100"
-        [[neighbor]]
-        address = "10.200.0.7"
-        mac = "02:00:00:00:00:77"
-        interface = "customer"
-    "#,
-    );
+    let mut rig = router();
     let (vlan, customer) = ([0x81, 0, 0, 100], [0x88, 0xa8, 0, 200, 0x81, 0, 0, 7]);
     let packet = |source: &str, to: &str, ttl| udp4(source, to, ttl, &[5; 100]);
     rig.put(
@@ -186,7 +123,7 @@ fn tags_are_read_and_written() {
 
 #[test]
 fn what_is_larger_than_the_egress_takes_is_punted_and_what_only_trails_is_cut() {
-    let mut rig = router("");
+    let mut rig = router();
     let mut may_fragment = udp4("10.0.0.7", "10.2.0.1", 9, &[0; 1473]);
     may_fragment[6] = 0;
     fix_checksum(&mut may_fragment);
@@ -210,7 +147,7 @@ fn what_is_larger_than_the_egress_takes_is_punted_and_what_only_trails_is_cut() 
 
 #[test]
 fn a_frame_of_nine_kilobytes_in_five_segments_is_forwarded_whole() {
-    let config = ROUTER.replace("port = ", "mtu = 9000\nport = ");
+    let config = ROUTER.replace("port = \"net_ring_wan\"", "mtu = 9000\nport = \"net_ring_wan\"");
     let mut rig = Rig::new("0", &["lan", "wan"], &config);
     let payload: Vec<u8> = (0..8972u32).map(|at| at as u8).collect();
     rig.put(LAN, &[from_host(udp4("10.0.0.7", "10.2.0.1", 9, &payload))]);
@@ -237,7 +174,7 @@ fn two_workers_share_a_port_with_one_transmit_queue() {
 
 #[test]
 fn what_a_full_transmit_queue_does_not_take_is_dropped_and_counted() {
-    let mut rig = router("");
+    let mut rig = router();
     // A ring of 1024 takes 1023.
     let frame = from_host(udp4("10.0.0.7", "10.2.3.4", 9, &[1; 18]));
     rig.put(LAN, &vec![frame; 1100]);
@@ -256,7 +193,7 @@ fn flows_stay_on_their_path_when_another_goes() {
         })
         .collect();
     let route = "[[route]]\nprefix = \"10.6.0.0/16\"\nvia = [\"10.0.1.2\", \"10.0.1.3\", \"10.0.1.4\", \"10.0.1.5\"]\n";
-    let mut rig = router(&format!("{neighbors}{route}"));
+    let mut rig = router_with(&format!("{neighbors}{route}"));
     let flows: Vec<_> = (0..512u16)
         .map(|flow| from_host(udp4("10.0.0.7", &format!("10.6.{}.{}", flow / 256, flow % 256), 9, &[1; 18])))
         .collect();
@@ -282,7 +219,7 @@ fn flows_stay_on_their_path_when_another_goes() {
 
 #[test]
 fn an_interface_that_is_down_neither_takes_nor_sends() {
-    let mut rig = router("");
+    let mut rig = router();
     let there = from_host(udp4("10.0.0.7", "10.2.3.4", 9, &[1; 18]));
     rig.call("interface.set", r#"{"name": "wan", "up": false}"#);
     rig.put(LAN, std::slice::from_ref(&there));

@@ -33,7 +33,8 @@ impl Punted for Packet {
     }
 
     fn facts(&self) -> Facts {
-        Facts { protocol: Some(17), ports: Some((1, 1)), ..Facts::default() }
+        let source = Some(IpAddr::from([10, 0, 0, 7]));
+        Facts { source, protocol: Some(17), ports: Some((1, 1)), ..Facts::default() }
     }
 
     fn tag(&self) -> Tag {

@@ -4,7 +4,7 @@
 //! past the stages of its entry, each before any copy, and hands it to every sink that has a covering registration. All of it is a handful
 //! of loads for a packet that is refused; only what is accepted writes to anything that workers share.
 
-mod scopes;
+mod interests;
 
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -14,14 +14,13 @@ use crossbeam_utils::CachePadded;
 use crate::class::Class;
 use crate::clock::Clock;
 use crate::facts::Facts;
-use crate::interest::Interest;
 use crate::lane::{Count, Lane};
 use crate::policer::{Budget, Gates, Policer, ReasonShare, Refused, Share, Source, Talkers, Verdict};
 use crate::quiescent::{Guard, Slot};
 use crate::record::{self, Header};
 use crate::sink::{Dirty, Settled, Sink};
 
-pub use scopes::Scopes;
+pub use interests::{Interests, blocks};
 
 /// A packet as an engine hands it over: bytes, and what it knows of them.
 pub trait Punted {
@@ -111,8 +110,8 @@ pub struct Entry {
     pub counts: Arc<[CachePadded<Counts>]>,
     /// The budget of all classes.
     pub budget: Arc<Budget>,
-    /// Registrations that make a reason of their own for packets of this one.
-    pub scopes: Scopes,
+    /// Registrations that make a reason of their own for packets of this one: that reason's index.
+    pub scopes: Interests<u32>,
     /// What is to become of packets that nobody claimed.
     pub passive: Passives,
     /// One for each sink that may want such packets.
@@ -172,8 +171,10 @@ pub struct Delivery {
     pub policer: Arc<Policer>,
     /// The lanes, by class and worker; a class without any is not used.
     pub lanes: Arc<Lanes>,
-    /// The registrations that may cover such packets, the most specific first.
-    pub candidates: Box<[Candidate]>,
+    /// Registrations that cover some of these packets: those more specific than `all`.
+    pub some: Interests<Candidate>,
+    /// The most specific registration that covers all of them.
+    pub all: Option<Candidate>,
 }
 
 /// Lanes of one sink, by class and worker.
@@ -188,29 +189,6 @@ pub struct Candidate {
     pub policer: Arc<Policer>,
     /// At most so many bytes of a frame.
     pub snaplen: u32,
-    /// Which packets it covers, if not all of them.
-    pub only: Option<Only>,
-}
-
-/// What a candidate covers.
-#[derive(Clone, Debug)]
-pub enum Only {
-    /// What the interest covers.
-    Interest(Interest),
-    /// What left the graph for one of these reasons, from there.
-    Reasons(Arc<[u32]>, Interest),
-}
-
-impl Candidate {
-    fn covers(&self, facts: &Facts) -> bool {
-        match &self.only {
-            None => true,
-            Some(Only::Interest(interest)) => interest.covers(facts),
-            Some(Only::Reasons(reasons, interest)) => {
-                reasons.contains(&facts.reason) && interest.covers(facts)
-            }
-        }
-    }
 }
 
 /// The books of one registration.
@@ -340,7 +318,7 @@ impl Table {
         guard: &'a Guard<'_>,
     ) -> (u32, Option<&'a Entry>) {
         let facts = Facts { reason: index, ..packet.facts() };
-        match entry.scopes.find(&facts).and_then(|scoped| Some((scoped, self.get(scoped, guard)?))) {
+        match entry.scopes.find(&facts).and_then(|&scoped| Some((scoped, self.get(scoped, guard)?))) {
             Some((scoped, entry)) => (scoped, Some(entry)),
             None => (index, Some(entry)),
         }
@@ -483,7 +461,7 @@ impl Outbox {
         }
         if let Some((_, delivery)) = passively
             && !entry.deliveries.iter().any(|other| other.sink.slot == delivery.sink.slot && wanted(other))
-            && let Some(candidate) = delivery.candidates.first()
+            && let Some(candidate) = &delivery.all
         {
             self.deliver(delivery, candidate, &accepted, packet, now);
         }
@@ -636,7 +614,10 @@ impl Delivery {
     /// The most specific registration that covers a packet.
     #[inline(always)]
     fn candidate(&self, facts: &Facts) -> Option<&Candidate> {
-        self.candidates.iter().find(|candidate| candidate.covers(facts))
+        if self.some.is_empty() {
+            return self.all.as_ref();
+        }
+        self.some.find(facts).or(self.all.as_ref())
     }
 }
 

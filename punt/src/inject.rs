@@ -1,7 +1,7 @@
 //! Inject: what a client sends back, on its way to a worker.
 //!
-//! The sink's thread reads the client's datagrams from a socket of the engine, judges them, and writes the good ones into a ring whose
-//! consumer is one worker. What a worker takes from there has a known interface, a length that fits and an action that exists.
+//! The sink's thread reads the client's datagrams from a socket of the engine, or its records from the stream of a shared-memory client,
+//! judges them, and writes the good ones into a ring whose consumer is one worker. What a worker takes from there has a known interface, a length that fits and an action that exists.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,7 +24,7 @@ const RATE: u32 = 100_000;
 /// Packets that it may inject at once.
 const BURST: u32 = 4_096;
 /// No frame is longer; a longer datagram is cut, and then malformed.
-const FRAME: usize = 65_535;
+pub(crate) const FRAME: usize = 65_535;
 
 const ETHERNET: usize = 14;
 const TAG: usize = 4;
@@ -50,14 +50,56 @@ pub struct Injected {
     pub foreign: Count,
 }
 
-/// The thread's end of it.
-pub(crate) struct Injector {
+/// Who says which records are good, and hands those over.
+pub(crate) struct Judge {
     inject: Inject,
-    socket: Arc<UnixDatagram>,
-    client: SocketAddr,
     header: Header,
     counts: Arc<Injected>,
     bucket: Bucket,
+}
+
+impl Judge {
+    /// For a client that writes records with `header`.
+    pub fn new(inject: Inject, header: Header) -> Judge {
+        Judge { inject, header, counts: Arc::default(), bucket: Bucket::new(RATE, BURST) }
+    }
+
+    /// Where the client sends to.
+    pub fn address(&self) -> &str {
+        &self.inject.address
+    }
+
+    /// The books.
+    pub fn counts(&self) -> &Arc<Injected> {
+        &self.counts
+    }
+
+    /// Judges what a client sent, hands it to the worker if it is good, and counts it.
+    pub fn take(&mut self, record: &[u8], now: Instant, facts: &dyn Facts) {
+        let good = self.hand_over(record, now, facts).is_some();
+        if good { &self.counts.injected } else { &self.counts.inject_errors }.add(1);
+    }
+
+    fn hand_over(&mut self, record: &[u8], now: Instant, facts: &dyn Facts) -> Option<()> {
+        let (header, packet) = read(record, self.header)?;
+        let mtu = facts.interface(header.interface)?.mtu as usize;
+        (fits(&header, packet, mtu) && self.bucket.take(now)).then_some(())?;
+        self.inject.ring.write(&header, [packet]).then_some(())
+    }
+
+    /// Lets the worker see what was handed over.
+    pub fn publish(&self) {
+        if self.inject.ring.publish() {
+            self.inject.pending.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// The thread's end of a socket for datagrams.
+pub(crate) struct Injector {
+    judge: Judge,
+    socket: Arc<UnixDatagram>,
+    client: SocketAddr,
     datagram: Vec<u8>,
 }
 
@@ -68,11 +110,8 @@ impl Injector {
         socket.set_nonblocking(true)?;
         Ok(Injector {
             client: socket::address(client)?,
-            inject,
+            judge: Judge::new(inject, header),
             socket: Arc::new(socket),
-            header,
-            counts: Arc::default(),
-            bucket: Bucket::new(RATE, BURST),
             datagram: vec![0; HEADER + FRAME],
         })
     }
@@ -87,14 +126,9 @@ impl Injector {
         self.socket.as_fd()
     }
 
-    /// Where the client sends to.
-    pub fn address(&self) -> &str {
-        &self.inject.address
-    }
-
-    /// The books.
-    pub fn counts(&self) -> &Arc<Injected> {
-        &self.counts
+    /// Who judges what comes.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// Takes what is there, up to a bound. Returns whether there may be more.
@@ -104,32 +138,20 @@ impl Injector {
             && let Ok((len, peer)) = self.socket.recv_from(&mut self.datagram)
         {
             taken += 1;
-            if !socket::is_at(&peer, &self.client) {
-                self.counts.foreign.add(1);
-            } else if self.take(len, now, facts).is_some() {
-                self.counts.injected.add(1);
+            if socket::is_at(&peer, &self.client) {
+                self.judge.take(&self.datagram[..len], now, facts);
             } else {
-                self.counts.inject_errors.add(1);
+                self.judge.counts.foreign.add(1);
             }
         }
-        if self.inject.ring.publish() {
-            self.inject.pending.store(true, Ordering::Release);
-        }
+        self.judge.publish();
         taken == AT_ONCE
-    }
-
-    /// Judges one datagram, and hands it to the worker if it is good.
-    fn take(&mut self, len: usize, now: Instant, facts: &dyn Facts) -> Option<()> {
-        let (header, packet) = read(&self.datagram[..len], self.header)?;
-        let mtu = facts.interface(header.interface)?.mtu as usize;
-        (fits(&header, packet, mtu) && self.bucket.take(now)).then_some(())?;
-        self.inject.ring.write(&header, [packet]).then_some(())
     }
 }
 
 impl Drop for Injector {
     fn drop(&mut self) {
-        socket::remove(&self.inject.address);
+        socket::remove(self.judge.address());
     }
 }
 

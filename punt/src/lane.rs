@@ -3,6 +3,8 @@
 //! The worker is the ring's producer and the sink's thread its consumer. Each counts what it does itself, with a load and a store; anybody may
 //! read. Every record that is offered is refused, lost to a full ring or an error, delivered, or still on its way.
 
+use crossbeam_utils::CachePadded;
+
 use crate::class::Class;
 use crate::record::Header;
 use crate::ring::Ring;
@@ -23,6 +25,8 @@ pub struct Lane {
     pub offers: Offers,
     /// What the sink's thread counts.
     pub outcome: Outcome,
+    /// Records that the sink's thread gave up in the ring of a client that reads by itself; other losses it writes into the next record.
+    given_up: CachePadded<Count>,
     /// Whether the worker has it among those that it will publish.
     touched: AtomicBool,
     /// Whether the ring was full when the worker last wrote, and nothing was published since: for so long the worker does not look where
@@ -61,10 +65,16 @@ pub struct Outcome {
 impl Lane {
     /// An empty lane whose ring holds `bytes`.
     pub fn new(worker: u16, class: Class, bytes: usize) -> Lane {
+        Lane::over(worker, class, Ring::new(bytes))
+    }
+
+    /// An empty lane over this ring.
+    pub(crate) fn over(worker: u16, class: Class, ring: Ring) -> Lane {
         Lane {
             worker,
             class,
-            ring: Ring::new(bytes),
+            ring,
+            given_up: CachePadded::default(),
             offers: Offers::default(),
             outcome: Outcome::default(),
             touched: AtomicBool::new(false),
@@ -76,7 +86,7 @@ impl Lane {
     #[inline(always)]
     pub fn write<'a>(&self, mut header: Header, segments: impl IntoIterator<Item = &'a [u8]>) -> bool {
         header.sequence = self.offers.offered.get();
-        header.lost = header.sequence - self.ring.written();
+        header.lost = header.sequence - self.ring.written() + self.given_up.get();
         self.offers.offered.add(1);
         let fits = self.ring.write(&header, segments);
         if !fits {
@@ -114,6 +124,12 @@ impl Lane {
     pub(crate) fn untouch(&self) {
         self.touched.store(false, Ordering::Relaxed);
         self.full.store(false, Ordering::Relaxed);
+    }
+
+    /// For the sink's thread: a record is lost in the ring, and the records that the worker writes from now on say so.
+    pub(crate) fn give_up(&self, errno: i32) {
+        self.outcome.errors.of(errno).add(1);
+        self.given_up.add(1);
     }
 
     /// Records that the sink's thread has not finished with.

@@ -4,7 +4,7 @@
 //! same crate, so what they send and what the engine takes are the same types.
 //!
 //! - [`reason`], [`class`], [`registry`]: the named exceptions for which a packet is punted.
-//! - [`record`], [`ring`]: what a sink receives, and the way it takes from a worker.
+//! - [`record`], [`ring`], [`segment`]: what a sink receives, the way it takes from a worker, and how a client may share it.
 //! - [`sink`], [`waker`], [`inject`]: the threads that write what workers put into rings, how they wake, and the way back.
 //! - [`quiescent`]: changing what workers read, while they read it.
 //! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
@@ -24,6 +24,7 @@ pub mod facts;
 pub mod inject;
 pub mod interest;
 pub mod lane;
+mod mapped;
 pub mod matching;
 pub mod policer;
 pub mod quiescent;
@@ -31,6 +32,7 @@ pub mod reason;
 pub mod record;
 pub mod registry;
 pub mod ring;
+pub mod segment;
 pub mod sink;
 mod socket;
 mod sync;

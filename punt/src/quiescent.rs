@@ -4,7 +4,7 @@
 //! their loop comes round, when they pass [`Reader::enter`]. Once every reader has passed, nobody can hold the old value any more and
 //! [`Domain::reclaim`] frees it. Readers never wait and pay one load and one store a loop.
 //!
-//! This is the only file of the crate with `unsafe` in it.
+//! Beside `mapped.rs` this is the only file of the crate with `unsafe` in it.
 
 #![allow(
     unsafe_code,

@@ -5,11 +5,13 @@
 //! records and [publishes](Ring::publish) them at once. Positions count words since the ring was made and never wrap.
 //!
 //! All words are atomic, stored and loaded relaxed: on the machines we run on these are plain moves, and what a hostile or late reader sees
-//! is old or mixed bytes, never undefined behaviour. So a client may map the words.
+//! is old or mixed bytes, never undefined behaviour. So a client may map the words: of a ring in a [`Segment`](crate::segment::Segment) it
+//! reads the records itself, and the sink's thread only [settles](Ring::settle) what the client says that it has read.
 
 use crossbeam_utils::CachePadded;
 
 use crate::record::{HEADER, HEADER_WORDS, Header};
+use crate::segment::Slot;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The first word of what fills the ring up to its end.
@@ -17,12 +19,16 @@ const FILLER: u64 = 0;
 
 /// A ring of records.
 pub struct Ring {
-    words: Box<[AtomicU64]>,
-    /// Up to here the consumer may read.
-    tail: CachePadded<AtomicU64>,
-    /// Up to here the producer may overwrite.
+    memory: Memory,
+    /// Up to here the producer may overwrite. Always the engine's own, for the producer believes it.
     head: CachePadded<AtomicU64>,
     producer: CachePadded<Producer>,
+}
+
+/// Where the words are, and up to where the consumer may read.
+enum Memory {
+    Own { words: Box<[AtomicU64]>, tail: CachePadded<AtomicU64> },
+    Shared(Slot),
 }
 
 /// What only the producer changes.
@@ -39,21 +45,45 @@ impl Ring {
     /// A ring of at least `bytes` bytes, rounded up to a power of two.
     pub fn new(bytes: usize) -> Ring {
         let words = (bytes.div_ceil(8)).next_power_of_two();
-        Ring {
-            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
-            tail: CachePadded::new(AtomicU64::new(0)),
-            head: CachePadded::new(AtomicU64::new(0)),
-            producer: CachePadded::new(Producer {
-                next: AtomicU64::new(0),
-                head: AtomicU64::new(0),
-                written: AtomicU64::new(0),
-            }),
+        let words = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Ring::at(Memory::Own { words, tail: CachePadded::new(AtomicU64::new(0)) })
+    }
+
+    /// A ring that a client reads.
+    pub(crate) fn shared(slot: Slot) -> Ring {
+        Ring::at(Memory::Shared(slot))
+    }
+
+    fn at(memory: Memory) -> Ring {
+        let producer =
+            Producer { next: AtomicU64::new(0), head: AtomicU64::new(0), written: AtomicU64::new(0) };
+        Ring { memory, head: CachePadded::new(AtomicU64::new(0)), producer: CachePadded::new(producer) }
+    }
+
+    #[inline(always)]
+    fn words(&self) -> &[AtomicU64] {
+        match &self.memory {
+            Memory::Own { words, .. } => words,
+            Memory::Shared(slot) => slot.words(),
         }
+    }
+
+    #[inline(always)]
+    fn tail(&self) -> &AtomicU64 {
+        match &self.memory {
+            Memory::Own { tail, .. } => tail,
+            Memory::Shared(slot) => slot.tail(),
+        }
+    }
+
+    /// The ring as its consumer sees it.
+    fn view(&self) -> View<'_> {
+        View { words: self.words(), tail: self.tail() }
     }
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        self.words.len() * 8
+        self.words().len() * 8
     }
 
     /// Records written so far, published or not.
@@ -81,7 +111,8 @@ impl Ring {
     /// The next `need` words in one piece, if the consumer has left as many.
     #[inline]
     fn reserve(&self, need: usize) -> Option<&[AtomicU64]> {
-        let size = self.words.len();
+        let words = self.words();
+        let size = words.len();
         let next = self.producer.next.load(Ordering::Relaxed);
         let at = next as usize & (size - 1);
         let rest = if need > size - at { size - at } else { 0 };
@@ -94,22 +125,23 @@ impl Ring {
             }
         }
         let at = if rest > 0 {
-            self.words[at].store(FILLER, Ordering::Relaxed);
+            words[at].store(FILLER, Ordering::Relaxed);
             0
         } else {
             at
         };
         self.producer.next.store(end, Ordering::Relaxed);
-        self.words.get(at..at + need)
+        words.get(at..at + need)
     }
 
     /// For the producer: lets the consumer see what was written. Returns whether there was anything new.
     #[inline]
     pub fn publish(&self) -> bool {
         let next = self.producer.next.load(Ordering::Relaxed);
-        let new = next != self.tail.load(Ordering::Relaxed);
+        let tail = self.tail();
+        let new = next != tail.load(Ordering::Relaxed);
         if new {
-            self.tail.store(next, Ordering::Release);
+            tail.store(next, Ordering::Release);
         }
         new
     }
@@ -124,34 +156,122 @@ impl Ring {
     /// The same, into `buffer` from its byte `start` on; it grows as needed, and what is there is overwritten. Returns how many bytes the
     /// record has; up to seven more behind it are overwritten, too.
     pub fn read_at(&self, buffer: &mut Vec<u8>, start: usize) -> Option<usize> {
-        let mut head = self.head.load(Ordering::Relaxed);
-        let tail = self.tail.load(Ordering::Acquire);
-        let mut at = head as usize & (self.words.len() - 1);
-        if head != tail && self.words[at].load(Ordering::Relaxed) == FILLER {
-            head += (self.words.len() - at) as u64;
-            at = 0;
-        }
-        if head == tail {
-            return None;
-        }
-        let lengths = self.words[at + 1].load(Ordering::Relaxed);
-        let len = HEADER + lengths as u32 as usize;
-        let words = len.div_ceil(8);
-        let end = start + words * 8;
-        if buffer.len() < end {
-            buffer.resize(end, 0);
-        }
-        let (eights, _) = buffer[start..end].as_chunks_mut::<8>();
-        for (eight, word) in eights.iter_mut().zip(&self.words[at..at + words]) {
-            *eight = word.load(Ordering::Relaxed).to_le_bytes();
-        }
-        self.head.store(head + words as u64, Ordering::Release);
+        let (len, head) = self.view().read(self.head.load(Ordering::Relaxed), buffer, start)?;
+        self.head.store(head, Ordering::Release);
         Some(len)
     }
 
     /// Whether there is nothing published to take out.
     pub fn is_empty(&self) -> bool {
-        self.head.load(Ordering::Relaxed) == self.tail.load(Ordering::Acquire)
+        self.head.load(Ordering::Relaxed) == self.tail().load(Ordering::Acquire)
+    }
+
+    /// How far records are taken out or settled.
+    pub(crate) fn head(&self) -> u64 {
+        self.head.load(Ordering::Relaxed)
+    }
+
+    /// For the consumer, whose client reads by itself: the client says that it has read everything before `claimed`. Passes the headers of
+    /// those records, `most` at most, to `each`, and lets the producer overwrite them. Returns whether there are more.
+    ///
+    /// # Errors
+    /// If `claimed` is no place between two records that are there. Records before it were passed on, if there are any.
+    pub(crate) fn settle(
+        &self,
+        claimed: u64,
+        most: usize,
+        mut each: impl FnMut(Header),
+    ) -> Result<bool, Disbelieved> {
+        let before = self.head();
+        let view = self.view();
+        let tail = view.tail.load(Ordering::Acquire);
+        let read = claimed.wrapping_sub(before);
+        if read > tail - before {
+            return Err(Disbelieved);
+        }
+        let (mut head, mut passed, mut believed) = (before, 0, true);
+        while head != claimed && passed < most {
+            // What fills the ring up to its end may be left behind by itself.
+            let Some((at, start)) = view.record(head, tail).filter(|(_, start)| *start != claimed) else {
+                head = claimed;
+                break;
+            };
+            let end = start + view.size(at).1 as u64;
+            believed = end.wrapping_sub(before) <= read;
+            if !believed {
+                break;
+            }
+            each(view.header(at));
+            (head, passed) = (end, passed + 1);
+        }
+        self.head.store(head, Ordering::Release);
+        if believed { Ok(head != claimed) } else { Err(Disbelieved) }
+    }
+
+    /// For the consumer, who gives up everything that is there: as [`settle`](Ring::settle).
+    pub(crate) fn discard(&self, most: usize, each: impl FnMut(Header)) -> bool {
+        let tail = self.tail().load(Ordering::Acquire);
+        // The tail is always a place between two records.
+        self.settle(tail, most, each).unwrap_or(false)
+    }
+}
+
+/// What a client says that it has read is not so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Disbelieved;
+
+/// A ring as its consumer sees it, be it in this process or another.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// As many as a power of two.
+    pub words: &'a [AtomicU64],
+    pub tail: &'a AtomicU64,
+}
+
+impl View<'_> {
+    /// Copies the record at `head` into `buffer` from its byte `start` on, if there is one: how many bytes it has, and where the next is.
+    #[inline]
+    pub fn read(&self, head: u64, buffer: &mut Vec<u8>, start: usize) -> Option<(usize, u64)> {
+        let (at, head) = self.record(head, self.tail.load(Ordering::Acquire))?;
+        let (len, words) = self.size(at);
+        let record = self.words.get(at..at + words)?;
+        let end = start + words * 8;
+        if buffer.len() < end {
+            buffer.resize(end, 0);
+        }
+        let (eights, _) = buffer[start..end].as_chunks_mut::<8>();
+        for (eight, word) in eights.iter_mut().zip(record) {
+            *eight = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+        Some((len, head + words as u64))
+    }
+
+    /// Where among the words the record is that comes at `head`, and its position, which is further on if the end is filled up.
+    #[inline]
+    fn record(&self, mut head: u64, tail: u64) -> Option<(usize, u64)> {
+        let mut at = head as usize & (self.words.len() - 1);
+        if head != tail && self.words[at].load(Ordering::Relaxed) == FILLER {
+            head += (self.words.len() - at) as u64;
+            at = 0;
+        }
+        (head != tail).then_some((at, head))
+    }
+
+    /// Bytes and words of the record there.
+    #[inline]
+    fn size(&self, at: usize) -> (usize, usize) {
+        // No record is so short that this goes round the end; the mask only spares a panic.
+        let lengths = self.words[(at + 1) & (self.words.len() - 1)].load(Ordering::Relaxed);
+        let len = HEADER + lengths as u32 as usize;
+        (len, len.div_ceil(8))
+    }
+
+    fn header(&self, at: usize) -> Header {
+        let mut words = [0; HEADER_WORDS];
+        for (value, word) in words.iter_mut().zip(&self.words[at..]) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        Header::from_words(&words)
     }
 }
 
@@ -236,6 +356,47 @@ mod tests {
         let ring = Ring::new(1024);
         assert!(!write(&ring, 0, &[0; 1000]));
         assert!(write(&ring, 0, &[0; 960]));
+    }
+
+    /// Two records of two words' frames in a ring of 32 words; a third goes round the end, where six words are left.
+    fn three_records() -> Ring {
+        let ring = Ring::new(256);
+        assert!(write(&ring, 0, &[1; 40]) && write(&ring, 1, &[2; 40]));
+        ring.publish();
+        assert_eq!(ring.settle(13, 9, |header| assert_eq!(header.sequence, 0)), Ok(false));
+        assert!(write(&ring, 2, &[3; 16]));
+        ring.publish();
+        ring
+    }
+
+    #[test]
+    fn only_places_between_records_are_believed() {
+        for claimed in (0..80).chain([u64::MAX, u64::MAX - 12, 1 << 32, 1 << 63]) {
+            let ring = three_records();
+            let mut seen = Vec::new();
+            let believed = ring.settle(claimed, 9, |header| seen.push(header.sequence));
+            let (expected, passed, head) = match claimed {
+                13 => (Ok(false), vec![], 13),
+                26 | 32 => (Ok(false), vec![1], claimed),
+                42 => (Ok(false), vec![1, 2], 42),
+                27..42 => (Err(Disbelieved), vec![1], 26),
+                _ => (Err(Disbelieved), vec![], 13),
+            };
+            assert_eq!((believed, seen, ring.head()), (expected, passed, head), "{claimed}");
+            // The rest can still be given up.
+            let mut rest = 0;
+            assert!(!ring.discard(9, |_| rest += 1));
+            assert!(ring.is_empty());
+        }
+    }
+
+    #[test]
+    fn settling_goes_on_where_it_stopped() {
+        let ring = three_records();
+        let mut seen = Vec::new();
+        assert_eq!(ring.settle(42, 1, |header| seen.push(header.sequence)), Ok(true));
+        assert_eq!(ring.settle(42, 1, |header| seen.push(header.sequence)), Ok(false));
+        assert_eq!((seen, ring.is_empty()), (vec![1, 2], true));
     }
 
     proptest! {

@@ -1,12 +1,15 @@
-//! Unix datagram sockets by the addresses that operators write: a path, or `@` and an abstract name.
+//! Unix sockets by the addresses that operators write: a path, or `@` and an abstract name.
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, connect, socket};
 
 /// The address in the system's form.
 ///
@@ -20,21 +23,38 @@ pub(crate) fn address(text: &str) -> io::Result<SocketAddr> {
     .map_err(|error| said(&error, text, "is no address of a socket"))
 }
 
-/// A socket bound there, with the permissions `mode`. A socket that somebody left behind there is removed first.
+/// A socket for datagrams bound there, with the permissions `mode`. A socket that somebody left behind there is removed first.
 ///
 /// # Errors
 /// If somebody uses that address, or the system says no; the sentence names the address.
 pub(crate) fn bind(text: &str, mode: u32) -> io::Result<UnixDatagram> {
+    bound(SockType::Datagram, text, mode).map(UnixDatagram::from)
+}
+
+/// A socket there that clients connect to; as [`bind`]. It never blocks.
+///
+/// # Errors
+/// As [`bind`].
+pub(crate) fn listen(text: &str, mode: u32) -> io::Result<UnixListener> {
+    let socket = bound(SockType::Stream, text, mode)?;
+    nix::sys::socket::listen(&socket, Backlog::MAXALLOWABLE)
+        .map_err(|error| said(&error.into(), text, "cannot be listened at"))?;
+    let listener = UnixListener::from(socket);
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn bound(kind: SockType, text: &str, mode: u32) -> io::Result<OwnedFd> {
     let address = address(text)?;
-    if address.as_pathname().is_some_and(|path| is_stale(path, &address)) {
+    if address.as_pathname().is_some_and(|path| is_stale(path, text, kind)) {
         // If it cannot be removed, binding says so.
         let _ = fs::remove_file(text);
     }
-    let socket = UnixDatagram::unbound()?;
+    let socket = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
     // The mode of the file that binding makes, so that nobody gets in between; the umask is mended after.
     let before = nix::sys::stat::Mode::from_bits_truncate(mode);
     nix::sys::stat::fchmod(socket.as_fd(), before)?;
-    nix::sys::socket::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &unix(text)?)
+    nix::sys::socket::bind(socket.as_raw_fd(), &unix(text)?)
         .map_err(|error| said(&error.into(), text, "cannot be bound"))?;
     if let Some(path) = address.as_pathname() {
         fs::set_permissions(path, Permissions::from_mode(mode))
@@ -69,12 +89,13 @@ pub(crate) fn is_at(peer: &SocketAddr, address: &SocketAddr) -> bool {
 }
 
 /// A socket's file that no socket is behind.
-fn is_stale(path: &Path, address: &SocketAddr) -> bool {
+fn is_stale(path: &Path, text: &str, kind: SockType) -> bool {
     let refused = || {
-        let probe = UnixDatagram::unbound().and_then(|probe| probe.connect_addr(address));
-        probe.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let probe = socket(AddressFamily::Unix, kind, flags, None)?;
+        connect(probe.as_raw_fd(), &unix(text)?)
     };
-    is_socket(path) && refused()
+    is_socket(path) && refused() == Err(Errno::ECONNREFUSED)
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -106,6 +127,17 @@ mod tests {
         assert!(bind(&path, 0o660).is_err());
         remove(&path);
         assert_eq!(fs::read_to_string(&path).expect("still there"), "precious");
+    }
+
+    #[test]
+    fn a_place_to_connect_to_is_left_to_who_listens_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s").display().to_string();
+        let first = listen(&path, 0o660).expect("free");
+        assert!(listen(&path, 0o660).is_err() && bind(&path, 0o660).is_err());
+        drop(first);
+        drop(bind(&path, 0o660).expect("left behind"));
+        drop(listen(&path, 0o660).expect("left behind"));
     }
 
     #[test]

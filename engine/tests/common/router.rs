@@ -1,4 +1,4 @@
-//! The router of the punting tests, and frames that it cannot simply forward.
+//! The router of the tests, and frames that it cannot simply forward.
 
 use super::Rig;
 use super::client::Client;
@@ -12,7 +12,8 @@ pub const HOST: Mac = [2, 0, 0, 0, 0, 0x77];
 pub const GATEWAY: Mac = [2, 0, 0, 0, 0, 0x22];
 pub const LLDP_GROUP: Mac = [1, 0x80, 0xc2, 0, 0, 0x0e];
 
-/// `lan` 10.0.0.1/24 fd00:a::1/64 with `lan.100` and `customer`, `wan` 10.0.1.1/24 fd00:b::1/64; 10.2.0.0/16 and fd00:2::/32 behind .2.
+/// `lan` 10.0.0.1/24 fd00:a::1/64 with `lan.100` and `customer`, `wan` 10.0.1.1/24 fd00:b::1/64; the host .7 on `lan` and in its VLANs;
+/// 10.2.0.0/16 and fd00:2::/32 behind .2 on `wan`. Frames of 9 kB come in on `lan`.
 pub const ROUTER: &str = r#"
     [interface.lan]
     port = "net_ring_lan"
@@ -33,6 +34,18 @@ pub const ROUTER: &str = r#"
     tpid = "802.1ad"
     addresses = ["10.200.0.1/24"]
     [[neighbor]]
+    address = "10.0.0.7"
+    mac = "02:00:00:00:00:77"
+    interface = "lan"
+    [[neighbor]]
+    address = "10.100.0.7"
+    mac = "02:00:00:00:00:77"
+    interface = "lan.100"
+    [[neighbor]]
+    address = "10.200.0.7"
+    mac = "02:00:00:00:00:77"
+    interface = "customer"
+    [[neighbor]]
     address = "10.0.1.2"
     mac = "02:00:00:00:00:22"
     interface = "wan"
@@ -49,7 +62,12 @@ pub const ROUTER: &str = r#"
 "#;
 
 pub fn router() -> Rig {
-    Rig::new("0", &["lan", "wan"], ROUTER)
+    router_with("")
+}
+
+/// With `more` in its configuration.
+pub fn router_with(more: &str) -> Rig {
+    Rig::new("0", &["lan", "wan"], &format!("{ROUTER}{more}"))
 }
 
 /// A client, and a sink of its name that goes there.

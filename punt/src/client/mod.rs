@@ -14,41 +14,55 @@
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 //!
-//! `punt/examples/bfd.rs` is a whole program; `docs/clients.md` has the same in C and Python.
+//! [`Client::shared`] instead of [`Client::bind`], with the path of a socket that the engine is to bind, gets the same packets through shared
+//! memory. `punt/examples/bfd.rs` and `shm.rs` are whole programs; `docs/clients.md` has the same in C and Python.
 
+mod datagrams;
 mod losses;
 mod session;
+mod shm;
 
-use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg};
-
-use crate::record::{HEADER, Header, NO_OFFSET};
-use crate::socket;
+use crate::record::{Header, NO_OFFSET};
+use datagrams::Datagrams;
 use losses::Losses;
+use shm::Shm;
 
 pub use session::Session;
 
-/// Records received at once, at most.
-const BATCH: usize = 32;
-/// Bytes of a frame, at most; the engine has none that is longer.
-const FRAME: usize = 16 << 10;
-const SLOT: usize = HEADER + FRAME;
-
-/// A client's socket. Dropped, it removes its file.
+/// A client: a socket that is bound, and removed when this is dropped, or memory that it shares with the engine.
 pub struct Client {
-    socket: UnixDatagram,
-    address: String,
-    /// Where to send what is to be injected.
-    inject: Option<SocketAddr>,
-    buffer: Vec<u8>,
-    lengths: Vec<usize>,
+    way: Way,
+    received: Received,
     losses: Losses,
     malformed: u64,
+}
+
+/// How records come.
+enum Way {
+    Datagrams(Datagrams),
+    Shm(Box<Shm>),
+}
+
+/// Records as they came.
+#[derive(Default)]
+struct Received {
+    /// Never cleared, so that it need not be filled with zeros again.
+    bytes: Vec<u8>,
+    /// Where in it each is.
+    records: Vec<Range<usize>>,
+}
+
+/// Whether to wait for a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// As long as was said.
+    Yes,
+    No,
 }
 
 /// One punted packet.
@@ -68,37 +82,46 @@ impl Client {
     /// # Errors
     /// If somebody uses that address, or the system says no; the sentence names it.
     pub fn bind(address: &str) -> io::Result<Client> {
-        Ok(Client {
-            socket: socket::bind(address, 0o660)?,
-            address: address.into(),
-            inject: None,
-            buffer: vec![0; BATCH * SLOT],
-            lengths: Vec::with_capacity(BATCH),
-            losses: Losses::default(),
-            malformed: 0,
-        })
+        Ok(Client::new(Way::Datagrams(Datagrams::bind(address)?)))
     }
 
-    /// The sink's target that means this client: `unix:` and its address.
+    /// A client that reads the engine's rings in memory that both share, which it gets at the socket that the engine binds at `path`: as soon
+    /// as the sink is there, and again after the engine was gone. It needs no system call for a record, and takes a core while it is busy.
+    ///
+    /// # Errors
+    /// If the system gives no socket.
+    pub fn shared(path: &str) -> io::Result<Client> {
+        Ok(Client::new(Way::Shm(Box::new(Shm::new(path)?))))
+    }
+
+    fn new(way: Way) -> Client {
+        Client { way, received: Received::default(), losses: Losses::default(), malformed: 0 }
+    }
+
+    /// The sink's target that means this client: `unix:` or `shm:` and its address.
     pub fn target(&self) -> String {
-        format!("unix:{}", self.address)
+        match &self.way {
+            Way::Datagrams(datagrams) => format!("unix:{}", datagrams.address()),
+            Way::Shm(shm) => format!("shm:{}", shm.path()),
+        }
     }
 
     /// Receives what is there, at least one record; waits for it as long as [`set_timeout`](Client::set_timeout) says.
     ///
     /// # Errors
-    /// `WouldBlock` if none comes in time, or what the system says.
+    /// `WouldBlock` if none comes in time, or what the system says. With shared memory also why it cannot be had, and `ConnectionReset` if the
+    /// engine has gone; the next call looks for it again.
     pub fn receive(&mut self) -> io::Result<impl Iterator<Item = Record<'_>>> {
-        self.fill(MsgFlags::MSG_WAITFORONE)?;
+        self.fill(Wait::Yes)?;
         Ok(self.records())
     }
 
-    /// Receives what is there and does not wait; there may be nothing.
+    /// Receives what is there and does not wait; there may be nothing. Then the [descriptor](AsFd) becomes readable when there is something.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, as [`receive`](Client::receive).
     pub fn try_receive(&mut self) -> io::Result<impl Iterator<Item = Record<'_>>> {
-        match self.fill(MsgFlags::MSG_DONTWAIT) {
+        match self.fill(Wait::No) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
             _ => {}
         }
@@ -110,30 +133,25 @@ impl Client {
     /// # Errors
     /// If it is zero.
     pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.socket.set_read_timeout(timeout)
+        match &self.way {
+            Way::Datagrams(datagrams) => datagrams.set_timeout(timeout),
+            Way::Shm(shm) => shm.set_timeout(timeout),
+        }
     }
 
-    /// One system call, and again if a signal came.
-    fn fill(&mut self, flags: MsgFlags) -> io::Result<()> {
-        self.lengths.clear();
-        loop {
-            let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
-            let mut slots: Vec<_> =
-                self.buffer.chunks_exact_mut(SLOT).map(|slot| [IoSliceMut::new(slot)]).collect();
-            match recvmmsg(self.socket.as_raw_fd(), &mut headers, &mut slots, flags, None) {
-                Ok(received) => self.lengths.extend(received.map(|datagram| datagram.bytes)),
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            }
-            return Ok(());
+    fn fill(&mut self, wait: Wait) -> io::Result<()> {
+        self.received.records.clear();
+        match &mut self.way {
+            Way::Datagrams(datagrams) => datagrams.fill(&mut self.received, wait),
+            Way::Shm(shm) => shm.fill(&mut self.received, wait),
         }
     }
 
     /// What [`fill`](Client::fill) got.
     fn records(&mut self) -> impl Iterator<Item = Record<'_>> {
-        let Client { buffer, lengths, losses, malformed, .. } = self;
-        let datagrams = buffer.chunks_exact(SLOT).zip(&*lengths).map(|(slot, len)| &slot[..*len]);
-        datagrams.filter_map(|datagram| match Header::read(datagram) {
+        let Client { received: Received { bytes, records }, losses, malformed, .. } = self;
+        let records = records.iter().map(|range| &bytes[range.clone()]);
+        records.filter_map(|record| match Header::read(record) {
             Ok((header, frame)) => Some(Record { header, frame, missed: losses.missed(&header) }),
             Err(_) => {
                 *malformed += 1;
@@ -152,13 +170,16 @@ impl Client {
         self.malformed
     }
 
-    /// Where to send what is to be injected: `inject` in `sink list`. [`Session`] does this by itself.
+    /// Where to send what is to be injected: `inject` in `sink list`. With shared memory it is where that is, and this gets it. [`Session`] does
+    /// this by itself.
     ///
     /// # Errors
-    /// If it is no address.
+    /// If it is no address, or nobody is there.
     pub fn inject_at(&mut self, address: &str) -> io::Result<()> {
-        self.inject = Some(socket::address(address)?);
-        Ok(())
+        match &mut self.way {
+            Way::Datagrams(datagrams) => datagrams.inject_at(address),
+            Way::Shm(shm) => shm.connect(),
+        }
     }
 
     /// Asks the engine to do `action` ([`SEND`](crate::record::SEND), [`ROUTE4`](crate::record::ROUTE4),
@@ -168,12 +189,6 @@ impl Client {
     /// # Errors
     /// `NotConnected` if it is not known where to send it, else what the system says.
     pub fn inject(&self, action: u8, interface: u32, packet: &[u8]) -> io::Result<()> {
-        let Some(to) = &self.inject else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotConnected,
-                "it is not known where to inject; say so with inject_at",
-            ));
-        };
         let captured = packet.len() as u32;
         let header = Header {
             action,
@@ -184,18 +199,20 @@ impl Client {
             l4: NO_OFFSET,
             ..Header::default()
         };
-        self.socket.send_to_addr(&[header.bytes().as_slice(), packet].concat(), to).map(drop)
+        let record = [header.bytes().as_slice(), packet].concat();
+        match &self.way {
+            Way::Datagrams(datagrams) => datagrams.send(&record),
+            Way::Shm(shm) => shm.send(&record),
+        }
     }
 }
 
 impl AsFd for Client {
+    /// With shared memory it is another one after the engine was gone.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        socket::remove(&self.address);
+        match &self.way {
+            Way::Datagrams(datagrams) => datagrams.as_fd(),
+            Way::Shm(shm) => shm.as_fd(),
+        }
     }
 }

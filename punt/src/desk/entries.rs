@@ -11,25 +11,39 @@ use super::{Desk, Refused, Touched};
 use crate::claims::{LinkClaims, Protocol};
 use crate::class::Class;
 use crate::control::types::passive::PassiveFamily;
-use crate::dispatch::{Candidate, Delivery, Entry, Lanes, Only, Passive, PassiveTo, Passives, Scopes};
+use crate::dispatch::{Candidate, Delivery, Entry, Interests, Lanes, Passive, PassiveTo, Passives};
 use crate::interest::Interest;
-use crate::lane::Lane;
 use crate::matching::{self, Match};
 use crate::policer::{Policer, Verdict};
 use crate::reason::Action;
+use crate::segment;
 
 /// Bytes that a packet and its header take in a ring, more or less.
 const RECORD: u64 = 256;
 /// What a ring may have, in bytes.
-const RING: std::ops::RangeInclusive<u64> = 512 << 10..=2 << 20;
+const RING: std::ops::RangeInclusive<u64> = 512 << 10..=segment::RING as u64;
+
+/// What a registration sees of a reason's packets.
+pub(super) enum Seen {
+    /// Every one.
+    All,
+    /// Those that its interest covers; with a list, only those that left the graph for one of these.
+    Some(Option<Arc<[u32]>>),
+}
+
+/// The registrations of one sink that want packets of a reason.
+#[derive(Default)]
+struct Takers {
+    some: Interests<Candidate>,
+    all: Option<Candidate>,
+}
 
 impl Desk {
     /// What workers are to do with packets of the reason at `index`.
     pub(super) fn entry(&self, index: u32) -> Option<Entry> {
         let reason = self.by_index(index)?;
         let deliveries: Box<[Delivery]> = self.wanted(reason).into_values().collect();
-        let looks =
-            deliveries.iter().any(|it| it.candidates.iter().any(|candidate| candidate.only.is_some()));
+        let looks = deliveries.iter().any(|it| !it.some.is_empty());
         Some(Entry {
             id: reason.id,
             class: reason.class,
@@ -49,7 +63,7 @@ impl Desk {
 
     /// A delivery for each sink that may want packets of a reason, by the sink's slot.
     fn wanted(&self, reason: &Reason) -> BTreeMap<usize, Delivery> {
-        let mut registrations: Vec<(&Registration, Option<Only>)> = self
+        let mut registrations: Vec<(&Registration, Seen)> = self
             .state
             .registrations
             .values()
@@ -60,30 +74,33 @@ impl Desk {
         registrations.sort_by_key(|(registration, _)| {
             (std::cmp::Reverse(registration.interest.specificity()), registration.id)
         });
-        let mut candidates: BTreeMap<&str, Vec<Candidate>> = BTreeMap::new();
-        for (registration, only) in registrations {
-            let of_sink = candidates.entry(&registration.wanted.sink).or_default();
+        let mut takers: BTreeMap<&str, Takers> = BTreeMap::new();
+        for (registration, seen) in registrations {
+            let of_sink = takers.entry(&registration.wanted.sink).or_default();
             // Whoever stands behind one that covers everything is never asked.
-            if of_sink.last().is_none_or(|before| before.only.is_some()) {
-                of_sink.push(Candidate {
-                    registration: registration.books.clone(),
-                    policer: registration.policer.clone(),
-                    snaplen: registration.wanted.snaplen.unwrap_or(u32::MAX),
-                    only,
-                });
+            if of_sink.all.is_some() {
+                continue;
+            }
+            let candidate = registration.candidate();
+            match seen {
+                Seen::All => of_sink.all = Some(candidate),
+                Seen::Some(from) => {
+                    of_sink.some.insert(&registration.interest, registration.id, from, candidate);
+                }
             }
         }
-        let delivery = |(sink, candidates): (&str, Vec<Candidate>)| {
+        let delivery = |(sink, Takers { some, all }): (&str, Takers)| {
             let sink = self.state.sinks.get(sink)?;
             let delivery = Delivery {
                 sink: sink.sink.clone(),
                 policer: sink.policer.clone(),
                 lanes: sink.lanes.clone(),
-                candidates: candidates.into(),
+                some,
+                all,
             };
             Some((sink.sink.slot, delivery))
         };
-        candidates.into_iter().filter_map(delivery).collect()
+        takers.into_iter().filter_map(delivery).collect()
     }
 
     /// Whether packets of `reason` that a registration would cover have its own reason before they get there.
@@ -95,11 +112,11 @@ impl Desk {
     }
 
     /// What a registration covers of a reason's packets, if anything.
-    pub(super) fn covers(&self, registration: &Registration, reason: &Reason) -> Option<Option<Only>> {
+    pub(super) fn covers(&self, registration: &Registration, reason: &Reason) -> Option<Seen> {
         let interest = &registration.interest;
         match reason.sight(interest) {
-            Sight::All => Some(None),
-            Sight::Some => Some(Some(Only::Interest(interest.clone()))),
+            Sight::All => Some(Seen::All),
+            Sight::Some => Some(Seen::Some(None)),
             Sight::None => {
                 // A reason that a scope makes of several: those of them that the pattern names.
                 let (Match::Reason(pattern), Some(made_by)) = (&interest.matching, &reason.made_by) else {
@@ -115,22 +132,24 @@ impl Desk {
                     })
                     .map(|(index, _)| index)
                     .collect();
-                (!from.is_empty()).then(|| Some(Only::Reasons(from, interest.clone())))
+                (!from.is_empty()).then_some(Seen::Some(Some(from)))
             }
         }
     }
 
     /// The reasons that registrations with a source or an interface make of packets of `reason`.
-    fn scopes(&self, reason: &Reason) -> Scopes {
+    fn scopes(&self, reason: &Reason) -> Interests<u32> {
+        let mut scopes = Interests::default();
         if reason.is_scoped() {
-            return Scopes::default();
+            return scopes;
         }
         let active = self.state.registrations.values().filter(|it| !it.suspended && it.interest.is_scoped());
         // By the reason's age: of equals, the oldest has the packet.
         let wanted: BTreeMap<u32, (u32, &Registration)> =
             active.filter_map(|it| Some((self.by_index(it.reason?)?.id, (it.reason?, it)))).collect();
-        let seen = wanted.into_values().filter(|(_, it)| reason.sight(&it.interest) != Sight::None);
-        Scopes::new(seen.map(|(index, it)| (Only::Interest(it.interest.clone()), index)))
+        let seen = wanted.into_iter().filter(|(_, (_, it))| reason.sight(&it.interest) != Sight::None);
+        seen.for_each(|(id, (index, it))| scopes.insert(&it.interest, id, None, index));
+        scopes
     }
 
     /// What is to become of packets of `reason` that nobody claimed.
@@ -152,12 +171,12 @@ impl Desk {
                         sink: sink.sink.clone(),
                         policer: sink.policer.clone(),
                         lanes: sink.lanes.clone(),
-                        candidates: Box::new([Candidate {
+                        some: Interests::default(),
+                        all: Some(Candidate {
                             registration: entry.books.clone(),
                             policer: self.unlimited(),
                             snaplen: u32::MAX,
-                            only: None,
-                        }]),
+                        }),
                     })
                 }
             };
@@ -293,9 +312,12 @@ impl Desk {
                 used >> 10
             )));
         }
-        let made: Box<[Arc<Lane>]> =
-            (0..self.workers).map(|worker| Arc::new(Lane::new(worker as u16, class, bytes))).collect();
-        made.iter().for_each(|lane| entry.sink.add(lane.clone()));
+        let made = entry.sink.make(class, self.workers, bytes).map_err(|error| {
+            Refused(format!(
+                "the rings of sink {sink} for class {class} take {} KiB, and there is no memory for them: {error}",
+                needed >> 10
+            ))
+        })?;
         let mut lanes: Lanes = (*entry.lanes).clone();
         lanes[class as usize] = made;
         entry.lanes = Arc::new(lanes);

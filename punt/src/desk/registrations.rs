@@ -6,7 +6,7 @@ use super::cover::{self, Place, Sight};
 use super::reasons::{Reason, name_of};
 use super::{Desk, MAX_REGISTRATIONS, Refused};
 use crate::control::types::sink::Life;
-use crate::dispatch::Registered;
+use crate::dispatch::{Candidate, Registered};
 use crate::interest::Interest;
 use crate::matching::{self, Match};
 use crate::policer::{Limit, Policer};
@@ -47,6 +47,17 @@ pub(super) struct Registration {
     pub books: Arc<Registered>,
     /// Its client is away: it gets nothing.
     pub suspended: bool,
+}
+
+impl Registration {
+    /// As workers see it.
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            registration: self.books.clone(),
+            policer: self.policer.clone(),
+            snaplen: self.wanted.snaplen.unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// What passes where no limit is set.

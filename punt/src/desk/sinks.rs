@@ -73,6 +73,7 @@ impl SinkEntry {
         let [injected, inject_errors, foreign] = self.open.injected();
         SinkCounters {
             memory: self.memory() as u64,
+            closed_rings: self.sink.closed_rings.get(),
             // What is finished is read before what was offered, so that no record seems to be gone that has only just come.
             delivered: sum(&|lane| lane.outcome.delivered.get()),
             delivered_bytes: sum(&|lane| lane.outcome.delivered_bytes.get()),
@@ -127,7 +128,12 @@ impl Desk {
         {
             return Err(Refused(format!("sink {other} goes to {target} already; write another target")));
         }
-        let sink = Arc::new(Sink::new(name.clone(), slot));
+        let sink = Arc::new(match target {
+            Target::Shm(_) => Sink::shared(name.clone(), slot, self.workers).map_err(|error| {
+                Refused(format!("sink {name} gets no memory to share with its client: {error}"))
+            })?,
+            _ => Sink::new(name.clone(), slot),
+        });
         let open = self.means.open(sink.clone(), target).map_err(Refused)?;
         let limit = limit_of(*rate, *burst);
         let policer = Arc::new(Policer::packets(limit_or_none(limit), self.clock.hz(), (self.now)()));

@@ -4,23 +4,30 @@
 //! [`Running`] is the thread: it takes records out of the lanes, in rounds by class, and puts them where [`Output`] says.
 
 mod batch;
+mod books;
+mod connection;
 mod facts;
 mod output;
 mod pcapng;
 mod queue;
 mod rounds;
 mod running;
+mod shm;
 mod unix;
 mod waits;
 mod wake;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::RwLock;
 
-use crate::lane::Lane;
+use crate::class::Class;
+use crate::lane::{Count, Lane};
+use crate::ring::Ring;
+use crate::segment::Segment;
 
 pub use facts::{Facts, Interface, Settled};
 pub use output::Output;
@@ -47,12 +54,32 @@ pub struct Sink {
     pub waits: Waits,
     /// One for each (worker, class) that has a registration. The control plane adds; workers have their own references.
     lanes: RwLock<Vec<Arc<Lane>>>,
+    /// Where its rings are, if a client reads them by itself.
+    segment: Option<Arc<Segment>>,
+    /// Rings whose client said that it has read what was not there; nobody gets what is in them until the next client comes.
+    pub closed_rings: Count,
 }
 
 impl Sink {
     /// A sink without lanes, open.
     pub fn new(name: String, slot: usize) -> Sink {
-        Sink { name, slot, suspended: AtomicI32::new(0), waits: Waits::default(), lanes: RwLock::default() }
+        Sink {
+            name,
+            slot,
+            suspended: AtomicI32::new(0),
+            waits: Waits::default(),
+            lanes: RwLock::default(),
+            segment: None,
+            closed_rings: Count::default(),
+        }
+    }
+
+    /// The same for an [`Output::Shm`]: its rings, of so many workers, are in memory that a client can map.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn shared(name: String, slot: usize, workers: usize) -> io::Result<Sink> {
+        Ok(Sink { segment: Some(Segment::new(workers)?), ..Sink::new(name, slot) })
     }
 
     /// For workers: the errno that suspended it, if it is.
@@ -67,6 +94,21 @@ impl Sink {
     /// For its thread: nobody is there (`Some(errno)`), or somebody is again.
     pub fn suspend(&self, errno: Option<i32>) {
         self.suspended.store(errno.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// For the control plane: the lanes of a class, one for each of so many workers, whose rings hold at least `bytes` each.
+    ///
+    /// # Errors
+    /// If the system has no memory that can be shared; then there are none.
+    pub fn make(&self, class: Class, workers: usize, bytes: usize) -> io::Result<Box<[Arc<Lane>]>> {
+        let rings = match &self.segment {
+            Some(segment) => segment.make(class, bytes)?.into_iter().map(Ring::shared).collect(),
+            None => (0..workers).map(|_| Ring::new(bytes)).collect::<Vec<Ring>>(),
+        };
+        let lane = |(worker, ring)| Arc::new(Lane::over(worker, class, ring));
+        let lanes: Box<[Arc<Lane>]> = (0..).zip(rings).map(lane).collect();
+        lanes.iter().for_each(|lane| self.add(lane.clone()));
+        Ok(lanes)
     }
 
     /// For the control plane: one more lane.

@@ -24,6 +24,9 @@ pub enum Output {
         /// What stands before each frame.
         header: Header,
     },
+    /// Into rings that a client reads by itself, for a [`Sink::shared`](super::Sink::shared); the client gets them at the socket that the
+    /// engine binds at this path.
+    Shm(String),
     /// Into capture files.
     Pcapng {
         /// `[punt] directory`: captures are written below it and nowhere else.
@@ -58,9 +61,10 @@ impl Output {
                 files: files.unwrap_or(Target::DEFAULT_FILES),
             }),
             Target::Null => Ok(Output::Null),
-            Target::Shm(_) | Target::Tap(_) => Err(io::Error::new(
+            Target::Shm(path) => Ok(Output::Shm(path.clone())),
+            Target::Tap(_) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                format!("this engine has no {}: sinks; it has unix:, pcapng: and null", target.kind()),
+                format!("this engine has no {}: sinks; it has unix:, shm:, pcapng: and null", target.kind()),
             )),
         }
     }
@@ -75,6 +79,8 @@ impl Output {
                 Box::new(Capture::open(&directory, &file, size, files)?)
             }
             Output::Null => Box::new(Null),
+            // It has a thread of its own kind.
+            Output::Shm(_) => return Err(io::ErrorKind::InvalidInput.into()),
             Output::Queue(sender) => Box::new(Queue(sender)),
         })
     }

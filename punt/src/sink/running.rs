@@ -12,29 +12,27 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustc_hash::FxHashMap;
 
 use super::batch::{Batch, split};
+use super::books::Books;
 use super::output::{Output, Progress, Then, Writer};
 use super::rounds::Rounds;
-use super::{Facts, Prologue, Settled, Sink, Wake};
+use super::shm::Server;
+use super::{Facts, Prologue, Sink, Wake};
 use crate::inject::{Inject, Injected, Injector};
-use crate::record::TRUNCATED;
 
 /// At most so long is a full client waited for before the thread looks around.
 pub(super) const WAIT: Duration = Duration::from_millis(10);
 /// Between two looks for a client that is gone.
-const PROBE: Duration = Duration::from_millis(50);
+pub(super) const PROBE: Duration = Duration::from_millis(50);
 /// Between two looks whether a client that has nothing to take is still there.
-const IDLE: Duration = Duration::from_millis(250);
+pub(super) const IDLE: Duration = Duration::from_millis(250);
 /// A client that takes nothing for so long is stuck.
-const STUCK: Duration = Duration::from_secs(1);
+pub(super) const STUCK: Duration = Duration::from_secs(1);
 /// So long is drained at the end.
-const DRAIN: Duration = Duration::from_secs(1);
+pub(super) const DRAIN: Duration = Duration::from_secs(1);
 /// Between two looks at what the client injects while output is busy.
 const INJECT: Duration = Duration::from_micros(200);
-/// Registrations that are remembered.
-const REMEMBERED: usize = 1024;
 
 /// How a sink does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +66,29 @@ pub struct Running {
 }
 
 /// What the thread shares with those who look at it.
-struct Shared {
-    wake: Arc<Wake>,
+pub(super) struct Shared {
+    pub wake: Arc<Wake>,
     state: AtomicU8,
-    stop: AtomicBool,
+    pub stop: AtomicBool,
+}
+
+impl Shared {
+    fn new() -> io::Result<Arc<Shared>> {
+        Ok(Arc::new(Shared {
+            wake: Arc::new(Wake::new()?),
+            state: AtomicU8::new(State::Active as u8),
+            stop: AtomicBool::new(false),
+        }))
+    }
+
+    pub fn say(&self, state: State) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
 }
 
 impl Running {
-    /// Opens what must be open and starts the thread, which runs `prologue` first. Only a Unix output can have an `inject`.
+    /// Opens what must be open and starts the thread, which runs `prologue` first. Only Unix and shared memory can
+    /// have an `inject`; that of shared memory is at the path of the output.
     ///
     /// # Errors
     /// If something cannot be opened or bound; the sentence names it. A client that is not there yet is no error.
@@ -86,26 +99,19 @@ impl Running {
         inject: Option<Inject>,
         prologue: Option<Prologue>,
     ) -> io::Result<Running> {
-        let injector = match (inject, &output) {
-            (Some(inject), Output::Unix { address, header }) => {
-                Some(Injector::open(inject, address, *header)?)
-            }
-            _ => None,
-        };
-        let writer = output.open(injector.as_ref())?;
-        let shared = Arc::new(Shared {
-            wake: Arc::new(Wake::new()?),
-            state: AtomicU8::new(State::Active as u8),
-            stop: AtomicBool::new(false),
-        });
-        let inject =
-            injector.as_ref().map(|injector| (injector.address().to_owned(), injector.counts().clone()));
+        let shared = Shared::new()?;
+        let of_thread = shared.clone();
         let name: String = format!("sink-{}", sink.name).replace('\0', "");
-        let mut pump = Pump::new(sink, writer, injector, facts, shared.clone());
-        pump.probe(Instant::now());
+        let (inject, run): (_, Box<dyn FnOnce() + Send>) = if let Output::Shm(path) = &output {
+            let server = Server::open(sink, path, facts, inject, of_thread)?;
+            (server.inject(), Box::new(move || server.run()))
+        } else {
+            let pump = Pump::open(sink, output, facts, inject, of_thread)?;
+            (pump.inject(), Box::new(move || pump.run()))
+        };
         let thread = thread::Builder::new().name(name).spawn(move || {
             prologue.into_iter().for_each(|prologue| prologue());
-            pump.run();
+            run();
         })?;
         Ok(Running { shared, inject, thread: Some(thread) })
     }
@@ -164,10 +170,10 @@ struct Pump {
     writer: Box<dyn Writer>,
     injector: Option<Injector>,
     facts: Arc<dyn Facts>,
+    books: Books,
     shared: Arc<Shared>,
     rounds: Rounds,
     batch: Batch,
-    settled: FxHashMap<u32, Arc<Settled>>,
     /// The errno by which nobody is there, and when to look again.
     gone: Option<(i32, Instant)>,
     /// Since when the client takes nothing.
@@ -179,27 +185,42 @@ struct Pump {
 }
 
 impl Pump {
-    fn new(
+    fn open(
         sink: Arc<Sink>,
-        writer: Box<dyn Writer>,
-        injector: Option<Injector>,
+        output: Output,
         facts: Arc<dyn Facts>,
+        inject: Option<Inject>,
         shared: Arc<Shared>,
-    ) -> Pump {
-        Pump {
+    ) -> io::Result<Pump> {
+        let injector = match (inject, &output) {
+            (Some(inject), Output::Unix { address, header }) => {
+                Some(Injector::open(inject, address, *header)?)
+            }
+            _ => None,
+        };
+        let writer = output.open(injector.as_ref())?;
+        let mut pump = Pump {
             sink,
             writer,
             injector,
+            books: Books::new(facts.clone()),
             facts,
             shared,
             rounds: Rounds::default(),
             batch: Batch::default(),
-            settled: FxHashMap::default(),
             gone: None,
             waits: None,
             served: None,
             deadline: None,
-        }
+        };
+        pump.probe(Instant::now());
+        Ok(pump)
+    }
+
+    /// Where the client sends what it injects, and the books of that.
+    fn inject(&self) -> Option<(String, Arc<Injected>)> {
+        let judge = self.injector.as_ref()?.judge();
+        Some((judge.address().to_owned(), judge.counts().clone()))
     }
 
     fn run(mut self) {
@@ -231,7 +252,7 @@ impl Pump {
         self.deliver(done);
         if done > 0 || then != Then::Wait {
             self.waits = None;
-            self.say(State::Active);
+            self.shared.say(State::Active);
         }
         match then {
             Then::Continue => {}
@@ -252,12 +273,8 @@ impl Pump {
         }
         for _ in 0..records {
             let Some((lane, record)) = self.batch.finish() else { return };
-            let (header, frame) = split(record);
-            let outcome = &self.rounds.lane(lane).outcome;
-            outcome.delivered_bytes.add(frame.len() as u64);
-            outcome.truncated.add((header.flags & TRUNCATED != 0) as u64);
-            outcome.delivered.add(1);
-            self.settle(header.registration, |settled| settled.delivered.add(1));
+            let header = split(record).0;
+            self.books.delivered(&self.rounds.lane(lane).outcome, &header);
         }
     }
 
@@ -269,21 +286,7 @@ impl Pump {
             self.rounds.lane(lane).outcome.errors.of(errno).add(1);
             self.rounds.lost(lane);
             self.batch.lost(lane);
-            self.settle(header.registration, |settled| settled.errors.add(1));
-        }
-    }
-
-    /// Counts something for a registration.
-    fn settle(&mut self, id: u32, count: impl Fn(&Settled)) {
-        if let Some(settled) = self.settled.get(&id) {
-            return count(settled);
-        }
-        if let Some(settled) = self.facts.registration(id) {
-            count(&settled);
-            if self.settled.len() >= REMEMBERED {
-                self.settled.clear();
-            }
-            self.settled.insert(id, settled);
+            self.books.lost(&header);
         }
     }
 
@@ -293,7 +296,7 @@ impl Pump {
             Err(errno) => self.is_gone(errno, now),
             Ok(()) if self.gone.take().is_some() => {
                 self.sink.suspend(None);
-                self.say(State::Active);
+                self.shared.say(State::Active);
             }
             Ok(()) => {}
         }
@@ -304,13 +307,13 @@ impl Pump {
         self.gone = Some((errno, now + PROBE));
         self.waits = None;
         self.sink.suspend(Some(errno));
-        self.say(State::Suspended);
+        self.shared.say(State::Suspended);
     }
 
     /// Waits until the client has room again, or injects something.
     fn wait(&mut self, now: Instant) {
         if now - *self.waits.get_or_insert(now) >= STUCK {
-            self.say(State::Stuck);
+            self.shared.say(State::Stuck);
         }
         if let Some(fd) = self.writer.writable() {
             let readable = poll_for(WAIT, (fd, PollFlags::POLLOUT), self.injector.as_ref());
@@ -361,10 +364,6 @@ impl Pump {
             self.rounds.fill(&mut self.batch, &*self.facts);
         }
         late
-    }
-
-    fn say(&self, state: State) {
-        self.shared.state.store(state as u8, Ordering::Relaxed);
     }
 }
 

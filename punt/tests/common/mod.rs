@@ -59,7 +59,17 @@ pub struct Rig {
 impl Rig {
     /// A sink that writes to `output`; with a way back at `inject`.
     pub fn new(output: Output, inject: Option<&str>) -> Rig {
-        let (sink, facts) = (Arc::new(Sink::new("test".into(), 3)), Arc::new(Engine::default()));
+        Rig::of(Sink::new("test".into(), 3), output, inject)
+    }
+
+    /// A sink whose client reads the rings of two workers by itself, which it gets at `path`.
+    pub fn shm(path: &str) -> Rig {
+        let sink = Sink::shared("test".into(), 3, 2).expect("memory");
+        Rig::of(sink, Output::Shm(path.into()), Some(path))
+    }
+
+    fn of(sink: Sink, output: Output, inject: Option<&str>) -> Rig {
+        let (sink, facts) = (Arc::new(sink), Arc::new(Engine::default()));
         let (ring, pending) = (Arc::new(Ring::new(256 << 10)), Arc::new(AtomicBool::new(false)));
         let inject = inject.map(|address| Inject {
             address: address.into(),
@@ -80,6 +90,12 @@ impl Rig {
         let lane = Arc::new(Lane::new(worker, class, bytes));
         self.sink.add(lane.clone());
         lane
+    }
+
+    /// New lanes of this sink, one for each of two workers.
+    pub fn lanes(&self, class: Class, bytes: usize) -> [Arc<Lane>; 2] {
+        let lanes = self.sink.make(class, 2, bytes).expect("memory").into_vec();
+        lanes.try_into().unwrap_or_else(|_| unreachable!("two workers"))
     }
 
     pub fn running(&self) -> &Running {

@@ -243,4 +243,6 @@ pub struct SinkCounters {
     pub inject_errors: u64,
     /// What came from somebody who is not its client.
     pub foreign: u64,
+    /// Rings in shared memory whose client said that it has read what was not there.
+    pub closed_rings: u64,
 }

@@ -1,0 +1,182 @@
+//! Records in memory that the engine shares: read where the worker wrote them, and copied out once.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, recv, socket};
+
+use super::{Received, Wait};
+use crate::mapped::{self, Mapping};
+use crate::ring::View;
+use crate::segment::{ASLEEP, Layout};
+use crate::sync::atomic::{Ordering, fence};
+
+/// Records taken at once, at most.
+const BATCH: usize = 256;
+/// Records of one ring before it is another's turn.
+const TURN: usize = 32;
+/// Bytes of the engine's line, at most.
+const LINE: usize = 4096;
+/// How long the engine may take to hand over the memory.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The client's side of a segment.
+pub(super) struct Shm {
+    path: String,
+    /// To the engine; not connected as long as there is no memory.
+    stream: UnixStream,
+    memory: Option<Memory>,
+}
+
+/// What the engine handed over.
+struct Memory {
+    layout: Layout,
+    records: Mapping,
+    heads: Mapping,
+    /// How far each ring is read; what is in `heads` is for the engine.
+    positions: Vec<u64>,
+}
+
+impl Shm {
+    pub fn new(path: &str) -> io::Result<Shm> {
+        Ok(Shm { path: path.into(), stream: unconnected()?, memory: None })
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.set_read_timeout(timeout)
+    }
+
+    /// Gets the memory, if it is not there yet.
+    pub fn connect(&mut self) -> io::Result<()> {
+        if self.memory.is_some() {
+            return Ok(());
+        }
+        let timeout = self.stream.read_timeout()?;
+        self.stream = unconnected()?;
+        nix::sys::socket::connect(self.stream.as_raw_fd(), &UnixAddr::new(self.path.as_str())?)?;
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        self.memory = Some(Memory::receive(&mut self.stream)?);
+        self.stream.set_read_timeout(timeout)
+    }
+
+    /// Takes what is there, or waits for it.
+    pub fn fill(&mut self, received: &mut Received, wait: Wait) -> io::Result<()> {
+        self.connect()?;
+        let filled = self.fill_from_memory(received, wait);
+        if filled.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
+            self.memory = None;
+        }
+        filled
+    }
+
+    fn fill_from_memory(&mut self, received: &mut Received, wait: Wait) -> io::Result<()> {
+        let Some(memory) = &mut self.memory else { return Err(io::ErrorKind::NotConnected.into()) };
+        loop {
+            if memory.take(received) {
+                return Ok(());
+            }
+            memory.say_asleep(true);
+            if memory.take(received) {
+                memory.say_asleep(false);
+                return Ok(());
+            }
+            let flags = if wait == Wait::Yes { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+            match recv(self.stream.as_raw_fd(), &mut [0; 64], flags) {
+                Ok(0) | Err(Errno::ECONNRESET) => return Err(io::ErrorKind::ConnectionReset.into()),
+                Ok(_) | Err(Errno::EINTR) => {}
+                // It goes on sleeping: who polls is woken.
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    pub fn send(&self, record: &[u8]) -> io::Result<()> {
+        (&self.stream).write_all(record)
+    }
+}
+
+impl AsFd for Shm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+fn unconnected() -> io::Result<UnixStream> {
+    Ok(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?.into())
+}
+
+impl Memory {
+    /// The line that says what it is, and the files.
+    fn receive(stream: &mut UnixStream) -> io::Result<Memory> {
+        let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let mut line = vec![0; LINE];
+        let (mut used, files) = mapped::receive(stream, &mut line[..1])?;
+        // A byte at a time: what follows the line is for later.
+        while used > 0 && line[used - 1] != b'\n' && used < LINE && stream.read(&mut line[used..=used])? > 0 {
+            used += 1;
+        }
+        let line = String::from_utf8_lossy(&line[..used]);
+        if let Some(why) = line.strip_prefix("refused: ") {
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, why.trim_end().to_owned()));
+        }
+        let layout: Layout = line.parse().map_err(wrong)?;
+        let [records, heads] = <[OwnedFd; 2]>::try_from(files).map_err(|files| {
+            wrong(format!("the engine sent {} memory files, and there are 2", files.len()))
+        })?;
+        let (records, heads) = (Mapping::open(records, false)?, Mapping::open(heads, true)?);
+        if records.words().len() * 8 < layout.records() || heads.words().len() * 8 < layout.heads() {
+            return Err(wrong("the engine's memory files are shorter than it says".into()));
+        }
+        let position = |ring| heads.words()[Layout::head(ring)].load(Ordering::Relaxed);
+        let positions = (0..layout.rings).map(position).collect();
+        Ok(Memory { layout, records, heads, positions })
+    }
+
+    /// Takes what is there, the most important class first. Returns whether that is anything.
+    fn take(&mut self, received: &mut Received) -> bool {
+        let before = received.records.len();
+        loop {
+            let round = received.records.len();
+            for ring in (0..self.layout.rings).rev() {
+                self.take_from(ring, received);
+            }
+            if received.records.len() == round || received.records.len() >= BATCH {
+                return received.records.len() > before;
+            }
+        }
+    }
+
+    /// Takes as many records of a ring as are its turn, and says how far it is read.
+    fn take_from(&mut self, ring: usize, received: &mut Received) {
+        let words = self.records.words();
+        let Some(range) = self.layout.words(ring, words[Layout::size(ring)].load(Ordering::Acquire)) else {
+            return;
+        };
+        let view = View { words: &words[range], tail: &words[Layout::tail(ring)] };
+        let position = &mut self.positions[ring];
+        let before = *position;
+        let turn = TURN.min(BATCH.saturating_sub(received.records.len()));
+        for _ in 0..turn {
+            let start = received.records.last().map_or(0, |last| last.end);
+            let Some((length, next)) = view.read(*position, &mut received.bytes, start) else { break };
+            received.records.push(start..start + length);
+            *position = next;
+        }
+        if *position != before {
+            self.heads.words()[Layout::head(ring)].store(*position, Ordering::Release);
+        }
+    }
+
+    /// Says that a byte is wanted when there is something; then one must look once more.
+    fn say_asleep(&self, asleep: bool) {
+        self.heads.words()[ASLEEP].store(asleep as u64, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+}

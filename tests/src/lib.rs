@@ -1,5 +1,6 @@
 //! What the end-to-end tests and the demo share: a network, traffic through it, and engines to send it through.
 
+pub mod attack;
 pub mod bfd;
 pub mod bird;
 pub mod capture;

@@ -407,7 +407,8 @@ impl Desk {
         let reasons = self.state.reasons.iter().flatten().map(|reason| &reason.policer);
         let sinks = self.state.sinks.values().map(|sink| &sink.policer);
         let registrations = self.state.registrations.values().map(|registration| &registration.policer);
-        reasons.chain(sinks).chain(registrations).for_each(|policer| policer.refresh(now));
+        let passives = self.state.passives.iter().filter_map(|passive| passive.policer.as_ref());
+        reasons.chain(sinks).chain(registrations).chain(passives).for_each(|policer| policer.refresh(now));
     }
 
     fn counts(&self) -> Arc<[CachePadded<crate::dispatch::Counts>]> {

@@ -29,8 +29,9 @@ pub const SOURCE_CREDIT: u64 = 16;
 pub const INTERFACE_CREDIT: u64 = 64;
 /// What a source that is not in the table has.
 const NEW_SOURCE: u64 = SOURCE_CREDIT / 4;
-/// What an interface that is not in the table has.
-const NEW_INTERFACE: u64 = 4;
+/// What an interface that is not in the table has: all, for nobody can make interfaces as they can make sources. With less, one that begins
+/// while another is flooded would find fewer tokens than are kept from it, and never get in.
+const NEW_INTERFACE: u64 = INTERFACE_CREDIT;
 /// Tokens kept, when a reason runs short, for sources and for interfaces nobody has seen yet.
 const NEWCOMERS: u64 = 4;
 /// Sources of one set; they fill one cache line.

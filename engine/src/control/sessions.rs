@@ -114,7 +114,7 @@ mod tests {
         let tokens: Vec<_> = (0..MAX_SESSIONS).map(|_| sessions.open().expect("there is room")).collect();
         let refused = "there are 256 sessions, and there can be no more; end one, or leave out life";
         assert_eq!(sessions.open(), Err(refused.to_owned()));
-        sessions.close(&tokens[0]);
+        sessions.close(&tokens[0], Instant::now());
         assert!(sessions.open().is_ok(), "one has left");
     }
 

@@ -2,7 +2,7 @@
 
 use crate::args::Stats;
 use crate::table::Column;
-use crate::table::Show::{Average, Count, Detail, Number, Quotient, State, Word};
+use crate::table::Show::{Average, Count, Detail, Number, Quotient, State, Waits, Word};
 
 pub const INTERFACES: &[Column] = &[
     ("name", Word),
@@ -150,6 +150,7 @@ const SINK_STATS: &[Column] = &[
     ("delivered_bytes", Count),
     ("truncated", Count),
     ("errors", Detail),
+    ("waits", Waits),
     ("injected", Count),
     ("inject_errors", Count),
     ("foreign", Count),

@@ -21,6 +21,8 @@ pub enum Show {
     Quotient(&'static str, &'static str),
     /// An average the engine took.
     Average,
+    /// How long records of each class were on their way: half of them, 99 of 100, the longest; in microseconds.
+    Waits,
     /// Whether an interface is up; whether it has a link is the field `link`.
     State,
 }
@@ -42,7 +44,7 @@ pub fn render(columns: &[Column], rows: &[Row], suffix: &str) -> String {
     for (column, (_, show)) in table.column_iter_mut().zip(columns) {
         // Two blanks between columns, none at the left edge.
         column.set_padding((0, 2));
-        if !matches!(show, Show::Word | Show::Detail | Show::State) {
+        if !matches!(show, Show::Word | Show::Detail | Show::State | Show::Waits) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
@@ -57,10 +59,19 @@ fn cell(row: &Row, field: &str, show: Show) -> String {
         (Show::State, Value::Bool(true)) if row.get("link") == Some(&Value::Bool(false)) => "no link".into(),
         (Show::State, Value::Bool(true)) => "up".into(),
         (Show::Average, Value::Null) => "-".into(),
+        (Show::Waits, Value::Array(classes)) if !classes.is_empty() => {
+            classes.iter().map(wait).collect::<Vec<_>>().join(", ")
+        }
+        (Show::Waits, _) => "-".into(),
         (Show::Quotient(..) | Show::Average, value) => format!("{:.1}", number(Some(value))),
         (Show::Count, Value::Number(count)) if count.is_f64() => format!("{:.0}", number(Some(value))),
         (_, value) => text(value),
     }
+}
+
+fn wait(class: &Value) -> String {
+    let [half, most, longest] = ["p50_us", "p99_us", "max_us"].map(|field| number(class.get(field)));
+    format!("{} {half:.0}/{most:.0}/{longest:.0}", text(&class["class"]))
 }
 
 /// A value without JSON's quotes and brackets, on one line.
@@ -167,6 +178,18 @@ mod tests {
              lan   up       10.0.0.1/24,fd00::1/64   100\n\
              wan   no link                             -\n\
              a b   down     -                          -\n"
+        );
+    }
+
+    #[test]
+    fn waits_are_shown_by_class() {
+        let waits = json!([{"class":"link","records":9,"p50_us":11.6,"p99_us":80.0,"max_us":93.4}]);
+        let rows = rows(json!([{"name":"bfdd","waits":waits}, {"name":"none","waits":[]}]));
+        assert_eq!(
+            render(&[("name", Show::Word), ("waits", Show::Waits)], &rows, ""),
+            "name  waits\n\
+             bfdd  link 12/80/93\n\
+             none  -\n"
         );
     }
 

@@ -1,6 +1,6 @@
 //! What the limits promise, counted to the packet: rates over all workers, classes beside each other, sources beside each other, and which
-//! stage says no. The desk and the stages are those of the engine; the clock is the test's. `scripts/bench --protect` and
-//! `engine/tests/punting_protection.rs` do the same by the real clock.
+//! stage says no. The desk and the stages are those of the engine; the clock is the test's. `scripts/demo --attack` is the same by the real
+//! clock.
 
 mod office;
 

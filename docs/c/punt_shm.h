@@ -92,6 +92,8 @@ static inline int punt_shm_open(struct punt_shm *punt, const char *path) {
     struct stat records, heads;
 
     memset(punt, 0, sizeof *punt);
+    punt->stream = -1;
+    if (strlen(path) >= sizeof address.sun_path) return punt_shm_fail(punt, ENAMETOOLONG);
     punt->stream = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     if (punt->stream < 0 || connect(punt->stream, (struct sockaddr *)&address, sizeof address))

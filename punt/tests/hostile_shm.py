@@ -46,21 +46,24 @@ class Memory:
         size = os.fstat(self.records).st_size
         self.seen = mmap.mmap(self.records, size, mmap.MAP_SHARED, mmap.PROT_READ)
         self.mine = mmap.mmap(self.heads, os.fstat(self.heads).st_size, mmap.MAP_SHARED)
+        # Loaded and stored whole; what `struct` packs is 0 for a moment.
+        self.seen_words = memoryview(self.seen).cast("Q")
+        self.mine_words = memoryview(self.mine).cast("Q")
 
     def tail(self, ring):
-        return struct.unpack_from("<Q", self.seen, ring * ENTRY)[0]
+        return self.seen_words[ring * ENTRY // 8]
 
     def size(self, ring):
-        return struct.unpack_from("<Q", self.seen, ring * ENTRY + 8)[0]
+        return self.seen_words[ring * ENTRY // 8 + 1]
 
     def head(self, ring):
-        return struct.unpack_from("<Q", self.mine, (ring + 1) * ENTRY)[0]
+        return self.mine_words[(ring + 1) * ENTRY // 8]
 
     def set_head(self, ring, value):
-        struct.pack_into("<Q", self.mine, (ring + 1) * ENTRY, value % 2**64)
+        self.mine_words[(ring + 1) * ENTRY // 8] = value % 2**64
 
     def set_asleep(self):
-        struct.pack_into("<Q", self.mine, 0, 1)
+        self.mine_words[0] = 1
 
     def made(self):
         return [ring for ring in range(self.rings) if self.size(ring)]

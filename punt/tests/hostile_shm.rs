@@ -111,7 +111,8 @@ impl Load {
                 let before = last.insert((header.worker, header.class), header);
                 if let Some(before) = before {
                     let between = header.sequence - before.sequence - 1;
-                    assert_eq!(header.lost - before.lost, between, "every gap is told");
+                    // A record that was written while others were given up tells of these one record later.
+                    assert!(header.lost - before.lost >= between, "every gap is told");
                 }
                 let number = (record.frame.len() - 60) / 20;
                 assert_eq!(record.frame, frame(60 + number * 20, number));

@@ -62,12 +62,13 @@ impl Shm {
         if self.memory.is_some() {
             return Ok(());
         }
-        let timeout = self.stream.read_timeout()?;
-        self.stream = unconnected()?;
-        nix::sys::socket::connect(self.stream.as_raw_fd(), &UnixAddr::new(self.path.as_str())?)?;
-        self.stream.set_read_timeout(Some(PATIENCE))?;
-        self.memory = Some(Memory::receive(&mut self.stream)?);
-        self.stream.set_read_timeout(timeout)
+        let mut stream = unconnected()?;
+        nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(self.path.as_str())?)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let memory = Memory::receive(&mut stream)?;
+        stream.set_read_timeout(self.stream.read_timeout()?)?;
+        (self.stream, self.memory) = (stream, Some(memory));
+        Ok(())
     }
 
     /// Takes what is there, or waits for it.

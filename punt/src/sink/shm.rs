@@ -252,6 +252,8 @@ impl Server {
             self.look(usize::MAX);
             self.client = None;
             self.sink.suspend(Some(NOBODY));
+            // What it did not read is lost, and not the next client's.
+            self.look(usize::MAX);
         }
     }
 

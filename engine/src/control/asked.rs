@@ -35,6 +35,7 @@ impl Control {
             ids.push(match self.desk.registered(&wanted) {
                 Some(id) => {
                     self.desk.adopt(id);
+                    self.sessions.forget(id);
                     id
                 }
                 None => {
@@ -151,6 +152,7 @@ impl Control {
     fn apply_sink(&mut self, sink: &SinkAdd) -> Result<usize, Refused> {
         if self.has_sink(sink) {
             self.desk.adopt_sink(&sink.name);
+            self.sessions.forget_sink(&sink.name);
             return Ok(0);
         }
         self.desk.add_sink(&SinkAdd { life: Life::Config, ..sink.clone() })?;

@@ -235,11 +235,11 @@ impl Control {
     /// nothing has to be put back that is not as easily put back.
     fn apply_punting_first(&mut self, config: &Config) -> Result<usize, Refused> {
         self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
-        let before = self.desk.remember();
+        let before = self.remember_punting();
         let done = self.apply_punting(config);
         let done = done.and_then(|changes| Ok(changes + self.model.apply(config)?));
         if done.is_err() {
-            self.desk.restore(before);
+            self.restore_punting(before);
         }
         done
     }
@@ -247,10 +247,10 @@ impl Control {
     /// The same for a file whose registrations or redirections name interfaces that it makes: these must be there first.
     fn apply_interfaces_first(&mut self, config: &Config) -> Result<usize, Refused> {
         let changes = self.model.apply(config).map_err(|refused| self.at_start(config, refused))?;
-        let before = self.desk.remember();
+        let before = self.remember_punting();
         let done = self.apply_punting(config);
         if done.is_err() {
-            self.desk.restore(before);
+            self.restore_punting(before);
             self.back_to_applied();
         }
         Ok(changes + done?)

@@ -15,6 +15,7 @@ use punt::sink::Interface;
 use super::configuration::Session;
 use super::methods::{Answer, Params, answer, page, page_by, page_of};
 use super::model::Model;
+use super::sessions::Sessions;
 use super::{Control, Refused};
 use crate::nodes::redirect::AS_IT_CAME;
 
@@ -88,14 +89,14 @@ impl Control {
         mut one: impl FnMut(&mut Control, T) -> Result<U, Refused>,
     ) -> Result<Vec<U>, RpcError> {
         let several = items.len() > 1;
-        let before = several.then(|| self.desk.remember());
+        let before = several.then(|| self.remember_punting());
         let mut done = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             match one(self, item) {
                 Ok(it) => done.push(it),
                 Err(refused) => {
                     if let Some(before) = before {
-                        self.desk.restore(before);
+                        self.restore_punting(before);
                     }
                     self.commit_punting();
                     return Err(Refused { index: several.then_some(index), ..refused }.into());
@@ -104,6 +105,17 @@ impl Control {
         }
         self.commit_punting();
         Ok(done)
+    }
+
+    /// What is asked for, and by which sessions, in case that what follows is refused.
+    pub(super) fn remember_punting(&mut self) -> (desk::Before, Sessions) {
+        (self.desk.remember(), self.sessions.clone())
+    }
+
+    /// Puts back what was asked for, and whose it was.
+    pub(super) fn restore_punting(&mut self, (desk, sessions): (desk::Before, Sessions)) {
+        self.desk.restore(desk);
+        self.sessions = sessions;
     }
 
     /// Lets workers see what is set of punting, and lets go of what only they still used.

@@ -11,10 +11,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_SESSIONS: usize = 256;
 
 /// All sessions, by token.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sessions(HashMap<String, Held>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Held {
     sinks: Vec<String>,
     registrations: Vec<u32>,

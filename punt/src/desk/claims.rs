@@ -24,9 +24,7 @@ impl Desk {
 
     /// Sets the claims of all that changes have touched.
     pub(super) fn set_claims(&mut self, touched: &Touched) {
-        for &(family, protocol, first, last) in &touched.keys {
-            self.set_row((family, protocol, first..=last));
-        }
+        merged(touched.keys.iter().copied()).into_iter().for_each(|stretch| self.set_row(stretch));
         if touched.link.is_empty() {
             return;
         }
@@ -76,6 +74,23 @@ impl Desk {
     }
 }
 
+/// The same keys in as few stretches as there can be. They come sorted.
+fn merged(touched: impl Iterator<Item = (Family, Protocol, u16, u16)>) -> Vec<Stretch> {
+    let mut merged: Vec<Stretch> = Vec::new();
+    for (family, protocol, first, last) in touched {
+        match merged.last_mut() {
+            Some((its_family, its_protocol, keys))
+                if (*its_family, *its_protocol) == (family, protocol)
+                    && first <= keys.end().saturating_add(1) =>
+            {
+                *keys = *keys.start()..=last.max(*keys.end());
+            }
+            _ => merged.push((family, protocol, first..=last)),
+        }
+    }
+    merged
+}
+
 /// The cells of a static reason, from its keys.
 pub fn cells_of(keys: impl IntoIterator<Item = (Option<Family>, Protocol, u16)>) -> Vec<Cell> {
     let both = [Family::Ip4, Family::Ip6];
@@ -84,4 +99,20 @@ pub fn cells_of(keys: impl IntoIterator<Item = (Option<Family>, Protocol, u16)>)
         families.map(move |family| (family, protocol, key))
     };
     keys.into_iter().flat_map(of_key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_overlap_are_set_once() {
+        let (four, six) = (Family::Ip4, Family::Ip6);
+        let touched =
+            [(four, 1, 65535), (four, 2, 10), (four, 2, 65535), (six, 1, 5), (six, 6, 9), (six, 11, 12)]
+                .map(|(family, first, last)| (family, Protocol::Udp, first, last));
+        let row = |family, keys| (family, Protocol::Udp, keys);
+        let expected = [row(four, 1..=65535), row(six, 1..=9), row(six, 11..=12)];
+        assert_eq!(merged(touched.into_iter()), expected);
+    }
 }

@@ -86,7 +86,9 @@ impl Reason {
         self.share.set_source_rate(base.source_rate.unwrap_or(Rate::Unlimited), hz);
         self.share.set_interface_rate(base.interface_rate.unwrap_or(Rate::Unlimited), hz);
         self.policer = Arc::new(Policer::new(&base.policer.config(), hz, now));
-        self.action = Some(base.action()).filter(|action| *action != Action::Trap);
+        // What ships as dropped is dropped unless somebody asks; here somebody does.
+        let copied = (base.shipped.action == Action::Copy).then_some(Action::Copy);
+        self.action = base.action.or(copied).filter(|action| *action != Action::Trap);
     }
 
     /// Whether it is made by a registration with a source or an interface.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{call, call_in, router, rows};
+use crate::config::Config;
 use crate::control::testing::{eal, small};
 use crate::control::{Control, Session};
 
@@ -99,6 +100,34 @@ fn a_session_that_ends_takes_nothing_of_anybody_else() {
     control.leave(other);
     control.expire_sessions(Instant::now() + Duration::from_secs(61));
     assert_eq!(rows(&mut control, "sink.list", &["name"]), [json!(["operators"])]);
+}
+
+#[test]
+fn what_is_refused_takes_nothing_from_a_session() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let nothing = there(&mut control);
+    let (session, _, ids) = client(&mut control, "mine", &[5000]);
+    let several = json!([{"id": ids[0]}, {"id": 9999}]);
+    call(&mut control, "unregister", several).unwrap_err();
+    control.leave(session);
+    assert_eq!(there(&mut control)[1], [json!([ids[0], true])]);
+    control.expire_sessions(Instant::now() + Duration::from_secs(60));
+    assert_eq!(there(&mut control), nothing);
+}
+
+#[test]
+fn what_a_file_asks_for_too_stays_when_the_session_ends() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let (session, _, ids) = client(&mut control, "mine", &[5000]);
+    let sink = serde_json::from_value(json!({"name": "mine", "target": "null"})).unwrap();
+    let register = serde_json::from_value(json!({"match": "udp:5000", "sink": "mine"})).unwrap();
+    let config = Config { sinks: vec![sink], registers: vec![register], ..control.applied.clone() };
+    control.apply(&config).expect("it can be so");
+    control.leave(session);
+    control.expire_sessions(Instant::now() + Duration::from_secs(60));
+    assert_eq!(there(&mut control)[..2], [vec![json!(["mine"])], vec![json!([ids[0], false])]]);
 }
 
 #[test]

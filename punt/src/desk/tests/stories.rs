@@ -496,6 +496,18 @@ fn a_registration_from_a_source_has_what_an_operator_set_of_its_reason() {
 }
 
 #[test]
+fn what_ships_as_dropped_is_not_dropped_for_who_asks_for_some_of_it() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    let all = office.register("reason:ip4.no-route", "a");
+    let some = office.desk.register(wanted("reason:ip4.no-route", "b").on(1)).expect("nobody is in the way");
+    office.commit();
+    let packet = || Packet::udp("10.0.1.7", 9).of("ip4.no-route");
+    let (a, b) = (("a".to_owned(), all), ("b".to_owned(), some));
+    assert_eq!(office.takers(&packet()), [a.clone(), b]);
+    assert_eq!(office.takers(&packet().on(2)), [a]);
+}
+
+#[test]
 fn frames_of_a_type_that_several_reasons_have_keep_theirs() {
     let mut office = Office::with_sinks(&["a", "b"]);
     let id = office.register("ethertype:0x8809", "a");

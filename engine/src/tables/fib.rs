@@ -5,7 +5,7 @@ pub enum Lpm4 {
     /// `rte_fib`.
     Dpdk(dpdk_sys::Fib4),
     /// Prefix, length and hop.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Plain(Vec<(u32, u8, u32)>),
 }
 
@@ -14,7 +14,7 @@ pub enum Lpm6 {
     /// `rte_fib6`.
     Dpdk(dpdk_sys::Fib6),
     /// Prefix, length and hop.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Plain(Vec<([u8; 16], u8, u32)>),
 }
 
@@ -24,7 +24,7 @@ impl Lpm4 {
     pub fn lookup(&self, addresses: &[u32], hops: &mut [u64]) {
         match self {
             Lpm4::Dpdk(fib) => fib.lookup(addresses, hops),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Lpm4::Plain(routes) => {
                 let routes: Vec<_> =
                     routes.iter().map(|&(address, len, hop)| (address as u128, len, hop)).collect();
@@ -42,7 +42,7 @@ impl Lpm6 {
     pub fn lookup(&self, addresses: &[[u8; 16]], hops: &mut [u64]) {
         match self {
             Lpm6::Dpdk(fib) => fib.lookup(addresses, hops),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Lpm6::Plain(routes) => {
                 let routes: Vec<_> = routes
                     .iter()
@@ -56,7 +56,7 @@ impl Lpm6 {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 fn longest(routes: &[(u128, u8, u32)], address: u128, width: u8) -> u64 {
     let covers = |&&(prefix, len, _): &&(u128, u8, u32)| len == 0 || (prefix ^ address) >> (width - len) == 0;
     let best = routes.iter().filter(covers).max_by_key(|(_, len, _)| *len);

@@ -100,6 +100,7 @@ pub trait Stage: Send {
     fn joined(&self) -> Option<&'static str> {
         None
     }
+
     /// Runs it over a frame: `next` gets an edge for each packet that is left in `frame`. A stage that takes packets out of the frame
     /// counts them under their edge itself, from `first_edge` on.
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], first_edge: usize);

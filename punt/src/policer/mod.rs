@@ -251,8 +251,6 @@ fn unpack(code: u64) -> Verdict {
     }
 }
 
-#[cfg(all(test, not(loom)))]
-mod cost_tests;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(all(test, not(loom)))]

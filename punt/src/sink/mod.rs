@@ -25,7 +25,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::RwLock;
 
 use crate::class::Class;
-use crate::lane::{Count, Lane};
+use crate::lane::{Count, Errors, Lane};
 use crate::ring::Ring;
 use crate::segment::Segment;
 
@@ -58,6 +58,8 @@ pub struct Sink {
     segment: Option<Arc<Segment>>,
     /// Rings whose client said that it has read what was not there; nobody gets what is in them until the next client comes.
     pub closed_rings: Count,
+    /// Clients that could not be given the shared memory, by errno.
+    pub refused_clients: Errors,
 }
 
 impl Sink {
@@ -71,6 +73,7 @@ impl Sink {
             lanes: RwLock::default(),
             segment: None,
             closed_rings: Count::default(),
+            refused_clients: Errors::default(),
         }
     }
 

@@ -22,7 +22,7 @@ pub struct InterfaceAnswer {
 /// `stats.nodes`: a node that was never timed has no `cycles_per_packet`.
 #[derive(Serialize)]
 pub struct NodeAnswer {
-    node: String,
+    pub(super) node: String,
     calls: u64,
     packets: u64,
     packets_per_call: f64,

@@ -98,6 +98,7 @@ impl Judge {
 /// The thread's end of a socket for datagrams.
 pub(crate) struct Injector {
     judge: Judge,
+    _place: socket::Place,
     socket: UnixDatagram,
     client: SocketAddr,
     datagram: Vec<u8>,
@@ -106,11 +107,12 @@ pub(crate) struct Injector {
 impl Injector {
     /// Binds the socket for the client at `client`, which writes records with `header`.
     pub fn open(inject: Inject, client: &str, header: Header) -> io::Result<Injector> {
-        let socket = socket::bind(&inject.address, 0o660)?;
+        let (place, socket) = socket::bind(&inject.address, 0o660)?;
         socket.set_nonblocking(true)?;
         Ok(Injector {
             client: socket::address(client)?,
             judge: Judge::new(inject, header),
+            _place: place,
             socket,
             datagram: vec![0; HEADER + FRAME],
         })
@@ -146,12 +148,6 @@ impl Injector {
         }
         self.judge.publish();
         taken == AT_ONCE
-    }
-}
-
-impl Drop for Injector {
-    fn drop(&mut self) {
-        socket::remove(self.judge.address());
     }
 }
 
@@ -298,6 +294,57 @@ mod tests {
     }
 
     const VPP: usize = 8;
+
+    /// An engine with an interface of every index.
+    struct Lan;
+
+    impl Facts for Lan {
+        fn reason(&self, _: u32) -> Option<String> {
+            None
+        }
+        fn interface(&self, _: u32) -> Option<crate::sink::Interface> {
+            Some(crate::sink::Interface { name: "lan".into(), mac: [2; 6], mtu: 1500 })
+        }
+        fn registration(&self, _: u32) -> Option<Arc<crate::sink::Settled>> {
+            None
+        }
+    }
+
+    #[test]
+    fn records_pass_at_the_rate_of_a_client_and_each_other_one_is_counted() {
+        let (ring, pending) = (Arc::new(Ring::new(4 << 20)), Arc::new(AtomicBool::new(false)));
+        let inject = Inject { address: "@x".into(), ring: ring.clone(), pending };
+        let mut judge = Judge::new(inject, Header::Punt);
+        let good = punt(header(SEND, 60), &[7; 60]);
+        let start = Instant::now();
+        let mut taken = (0, 0);
+        // Microseconds since the start, records that come then, and how many of these pass.
+        for (after, records, passes) in [
+            (0, 5_000, 4_096),
+            (10, 3, 1),
+            (1_000, 200, 99),
+            (1_000, 1, 0),
+            (2_000, 50, 50),
+            (60_000_000, 10_000, 4_096),
+        ] {
+            let now = start + Duration::from_micros(after);
+            (0..records).for_each(|_| judge.take(&good, now, &Lan));
+            judge.publish();
+            let (mut handed, mut record) = (0, Vec::new());
+            while ring.read(&mut record) {
+                handed += 1;
+            }
+            taken = (taken.0 + passes, taken.1 + records - passes);
+            assert_eq!(handed, passes, "after {after} us");
+            let counts = judge.counts();
+            assert_eq!((counts.injected.get(), counts.inject_errors.get()), taken, "after {after} us");
+        }
+        // What is no record costs the client nothing of its rate.
+        judge.take(b"nonsense", start + Duration::from_secs(120), &Lan);
+        (0..4_096).for_each(|_| judge.take(&good, start + Duration::from_secs(120), &Lan));
+        let counts = judge.counts();
+        assert_eq!((counts.injected.get(), counts.inject_errors.get()), (taken.0 + 4_096, taken.1 + 1));
+    }
 
     #[test]
     fn the_bucket_gives_its_burst_and_then_its_rate() {

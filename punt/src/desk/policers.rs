@@ -198,8 +198,5 @@ fn row(what: Policed, config: &Config) -> PolicerRow {
         excess,
         yellow: (kind != crate::policer::Kind::Single).then_some(yellow),
         red,
-        green_packets: 0,
-        yellow_packets: 0,
-        red_packets: 0,
     }
 }

@@ -526,6 +526,8 @@ fn frames_of_a_type_that_several_reasons_have_keep_theirs() {
     office.commit();
     let (_, name, got) = office.punt(&lacp);
     assert_eq!((name.as_str(), got[0].class), ("l2.ethertype-0x8809@2", Class::Link));
+    // Whoever asked for all of them still gets these, too.
+    assert_eq!(office.takers(&lacp).len(), 2);
 }
 
 #[test]

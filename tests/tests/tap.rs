@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use serde_json::Value;
+use tests::bird::Bird;
 use tests::engine::{Engine, Launch, PATIENCE};
 use tests::namespace::{Lab, Namespace};
 use tests::plan::{self, HOST, Port, UPSTREAM, words};
@@ -17,7 +18,7 @@ target = "tap:punt0?interface=lan"
 "#;
 
 /// What the kernel is to get of what comes in by `lan`.
-const MATCHES: [&str; 3] = ["ethertype:0x0806", "icmp:8", "tcp:179"];
+const MATCHES: [&str; 4] = ["ethertype:0x0806", "icmp:8", "tcp:179/any", "proto:ospf"];
 
 /// Hosts on cables to a router, whose kernel has the router's address on the TAP.
 fn tapped() -> Option<(Lab, Engine)> {
@@ -102,6 +103,48 @@ fn a_kernel_answers_pings_and_tcp_for_the_routers_interface() {
     assert_eq!((&sink["errors"], &sink["inject_errors"]), (&serde_json::json!({}), &0.into()));
     engine.finish();
     assert!(link(&lab.router, "punt0").is_none(), "it goes with the engine");
+}
+
+#[test]
+fn a_routing_daemon_that_knows_nothing_of_us_speaks_bgp_and_ospf_for_the_routers_interface() {
+    let Some((lab, engine)) = tapped() else { return };
+    let start = |namespace, id, interface, bgp, announced| {
+        Bird::start(
+            namespace,
+            &format!(
+                r#"
+                router id {id};
+                protocol device {{ scan time 1; }}
+                protocol static {{ ipv4; route {announced}.0/24 blackhole; }}
+                protocol static lost {{ ipv4 {{ preference 1; }}; route {announced}.128/25 blackhole; }}
+                protocol bgp peer {{
+                    {bgp}; connect delay time 1; connect retry time 1; hold time 30;
+                    ipv4 {{ import all; export where source = RTS_STATIC && net.len = 24; }};
+                }}
+                protocol ospf v2 {{
+                    ipv4 {{ import all; export where source = RTS_STATIC && net.len = 25; }};
+                    area 0 {{ interface "{interface}" {{ hello 1; wait 2; dead count 20; }}; }};
+                }}
+                "#
+            ),
+        )
+    };
+    let ours = "local 10.0.0.1 as 65001; neighbor 10.0.0.10 as 65010";
+    let theirs = "local 10.0.0.10 as 65010; neighbor 10.0.0.1 as 65001";
+    let Some(router) = start(&lab.router, "10.0.0.1", "punt0", ours, "203.0.113") else { return };
+    let Some(peer) = start(&lab.host, "10.0.0.10", "eth0", theirs, "198.51.100") else { return };
+    let heard = |said: &str, prefix: &str, by: &str| {
+        said.lines().any(|line| line.starts_with(prefix) && line.contains(by))
+    };
+    for (bird, prefix) in [(&router, "198.51.100"), (&peer, "203.0.113")] {
+        bird.until("show route", |said| heard(said, &format!("{prefix}.0/24"), "[peer"));
+        bird.until("show route", |said| heard(said, &format!("{prefix}.128/25"), "[ospf"));
+    }
+    for bird in [router, peer] {
+        bird.stop();
+    }
+    assert!(engine.reason("local.ospf@4") > 5 && engine.reason("local.bgp@3") > 5);
+    engine.finish();
 }
 
 #[test]

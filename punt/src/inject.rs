@@ -18,7 +18,7 @@ use crate::socket;
 use crate::target::Header;
 
 /// Datagrams taken at once, before it is output's turn again.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 /// Packets per second that one client may inject.
 const RATE: u32 = 100_000;
 /// Packets that it may inject at once.
@@ -31,7 +31,7 @@ const TAG: usize = 4;
 
 /// What a sink's thread needs to take what its client injects.
 pub struct Inject {
-    /// Where the client sends to: an absolute path, or `@` and an abstract name.
+    /// Where the client sends to: an absolute path, `@` and an abstract name, or the name of a TAP interface.
     pub address: String,
     /// Where good records go. The thread is the producer; one worker is the consumer.
     pub ring: Arc<Ring>,
@@ -99,7 +99,7 @@ impl Judge {
 pub(crate) struct Injector {
     judge: Judge,
     _place: socket::Place,
-    socket: Arc<UnixDatagram>,
+    socket: UnixDatagram,
     client: SocketAddr,
     datagram: Vec<u8>,
 }
@@ -113,13 +113,13 @@ impl Injector {
             client: socket::address(client)?,
             judge: Judge::new(inject, header),
             _place: place,
-            socket: Arc::new(socket),
+            socket,
             datagram: vec![0; HEADER + FRAME],
         })
     }
 
     /// The socket.
-    pub fn socket(&self) -> &Arc<UnixDatagram> {
+    pub fn socket(&self) -> &UnixDatagram {
         &self.socket
     }
 
@@ -303,7 +303,7 @@ mod tests {
             None
         }
         fn interface(&self, _: u32) -> Option<crate::sink::Interface> {
-            Some(crate::sink::Interface { name: "lan".into(), mtu: 1500 })
+            Some(crate::sink::Interface { name: "lan".into(), mac: [2, 0, 0, 0, 0, 1], mtu: 1500 })
         }
         fn registration(&self, _: u32) -> Option<Arc<crate::sink::Settled>> {
             None

@@ -98,6 +98,7 @@ impl Control {
     /// What an operator should know of a configuration that is right, and that fits the ports, the tables, and what operators made.
     pub(super) fn config_check(&mut self, config: &Config) -> Answer {
         let changes = self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
+        let changes = changes + self.punting_changes(config).len();
         let mut notes = self.notes_at_start(config);
         if config.tables != self.sizes {
             let memory = config.memory().dpdk().div_ceil(1 << 20);

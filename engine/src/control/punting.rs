@@ -257,8 +257,10 @@ impl Control {
     /// Tells sinks' threads which interfaces there are.
     pub(super) fn tell_interfaces(&self) {
         let facts = self.model.interfaces_after(0);
-        let named =
-            facts.map(|it| (it.index, Interface { name: it.name.to_owned(), mtu: it.effective.mtu as u32 }));
+        let named = facts.map(|it| {
+            let (name, mac, mtu) = (it.name.to_owned(), it.effective.mac.0, it.effective.mtu as u32);
+            (it.index, Interface { name, mac, mtu })
+        });
         self.names.set_interfaces(named.collect::<HashMap<_, _>>());
     }
 }

@@ -13,6 +13,7 @@ mod queue;
 mod rounds;
 mod running;
 mod shm;
+mod tap;
 mod unix;
 mod waits;
 mod wake;

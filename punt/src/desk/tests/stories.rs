@@ -544,6 +544,16 @@ fn no_id_is_given_twice_even_when_there_are_no_more() {
 }
 
 #[test]
+fn who_takes_what_nobody_claimed_is_not_in_the_way_of_who_claims_it_alone() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    office.desk.register(wanted("reason:ip4.*", "a")).expect("nobody is in the way");
+    for (matching, interface) in [("udp:5000", None), ("udp:6000", Some((1, "lan".to_owned())))] {
+        let alone = Wanted { exclusive: true, interface, ..wanted(matching, "b") };
+        office.desk.register(alone).expect("its packets are ip4.unclaimed no more");
+    }
+}
+
+#[test]
 fn what_was_set_of_a_policer_goes_with_what_it_policed() {
     let mut office = Office::with_sinks(&["a"]);
     let id = office.register("udp:5000", "a");

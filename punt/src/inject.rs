@@ -303,7 +303,7 @@ mod tests {
             None
         }
         fn interface(&self, _: u32) -> Option<crate::sink::Interface> {
-            Some(crate::sink::Interface { name: "lan".into(), mac: [2; 6], mtu: 1500 })
+            Some(crate::sink::Interface { name: "lan".into(), mac: [2, 0, 0, 0, 0, 1], mtu: 1500 })
         }
         fn registration(&self, _: u32) -> Option<Arc<crate::sink::Settled>> {
             None

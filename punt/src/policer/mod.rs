@@ -20,8 +20,12 @@ pub mod talkers;
 
 mod activity;
 mod bucket;
+mod ceiling;
+mod gate;
 mod meter;
 mod scale;
+mod seat;
+mod source;
 mod sync;
 
 use std::fmt;
@@ -34,8 +38,10 @@ use crate::class::Class;
 
 pub use budget::{Budget, BudgetError, Shape};
 pub use config::{Colour, Config, ConfigError, Kind, Verdict};
+pub use gate::{Gates, Refused};
 pub use rate::{Limit, ParseRateError, Rate, Unit};
-pub use share::{Gates, ReasonShare, Refused, Share, Source};
+pub use share::{ReasonShare, Share};
+pub use source::Source;
 pub use talkers::{Talker, Talkers};
 
 /// Whether this machine can change both counts of a policer at once, as one that colours needs; every x86-64 of the last fifteen years can.

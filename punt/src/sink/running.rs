@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::batch::{Batch, split};
-use super::books::Books;
+use super::books::{Books, Run};
 use super::output::{Output, Progress, Then, Writer};
 use super::rounds::Rounds;
 use super::shm::Server;
@@ -174,6 +174,8 @@ struct Pump {
     shared: Arc<Shared>,
     rounds: Rounds,
     batch: Batch,
+    /// What was delivered and is not counted yet; kept, so that it need not be made anew.
+    delivered: Vec<Run>,
     /// The errno by which nobody is there, and when to look again.
     gone: Option<(i32, Instant)>,
     /// Since when the client takes nothing.
@@ -201,6 +203,7 @@ impl Pump {
             shared,
             rounds: Rounds::default(),
             batch: Batch::default(),
+            delivered: Vec::new(),
             gone: None,
             waits: None,
             served: None,
@@ -258,16 +261,19 @@ impl Pump {
         }
     }
 
-    /// Counts the oldest records of the batch as delivered.
+    /// Counts the oldest records of the batch as delivered, those of a burst at once.
     fn deliver(&mut self, records: usize) {
-        if records > 0 {
-            let delivered = self.batch.records().take(records).map(|record| split(record).0);
-            self.sink.waits.delivered(delivered.map(|header| (header.class, header.received)));
-        }
+        let mut run = Run::default();
         for _ in 0..records {
-            let Some((lane, record)) = self.batch.finish() else { return };
-            let header = split(record).0;
-            self.books.delivered(&self.rounds.lane(lane).outcome, &header);
+            let Some((lane, record)) = self.batch.finish() else { break };
+            self.delivered.extend(run.add(lane, &split(record).0));
+        }
+        self.delivered.extend(run.whole());
+        if !self.delivered.is_empty() {
+            self.sink.waits.delivered(&self.delivered, |lane| self.rounds.lane(lane).class);
+        }
+        for run in self.delivered.drain(..) {
+            self.books.delivered(&self.rounds.lane(run.lane).outcome, &run);
         }
     }
 

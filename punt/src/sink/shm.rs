@@ -59,8 +59,8 @@ pub(super) struct Server {
     lanes: Vec<Arc<Lane>>,
     /// Which of these the client may not read any more.
     closed: Vec<bool>,
-    /// Class, time of receipt and number of what was delivered; kept, so that it need not be made anew.
-    delivered: Vec<(u8, u64, u64)>,
+    /// What was delivered and is not counted yet; kept, so that it need not be made anew.
+    delivered: Vec<Run>,
     /// Between two looks.
     pause: Duration,
     /// Since when the client takes nothing.
@@ -140,7 +140,7 @@ impl Server {
     fn look(&mut self, most: usize) -> Found {
         self.refresh();
         let mut found = Found::default();
-        for (lane, closed) in self.lanes.iter().zip(&mut self.closed) {
+        for (number, (lane, closed)) in self.lanes.iter().zip(&mut self.closed).enumerate() {
             let Some(client) = self.client.as_ref().filter(|_| !*closed) else {
                 let errno = if self.client.is_some() { CLOSED } else { NOBODY };
                 found.more |= lane.ring.discard(most, |header| {
@@ -151,18 +151,10 @@ impl Server {
             };
             let claimed = client.head(self.segment.ring(lane.worker, lane.class));
             let mut run = Run::default();
-            let mut count = |run: Run| {
-                self.books.delivered_run(&lane.outcome, &run);
-                self.delivered.push((lane.class as u8, run.received, run.records));
-            };
             let settled = lane.ring.settle(claimed, most, |header| {
-                if let Some(whole) = run.add(&header) {
-                    count(whole);
-                }
+                self.delivered.extend(run.add(number, &header));
             });
-            if run.records > 0 {
-                count(run);
-            }
+            self.delivered.extend(run.whole());
             match settled {
                 Ok(more) => found.more |= more,
                 Err(Disbelieved) => {
@@ -172,9 +164,13 @@ impl Server {
                 }
             }
             found.backlog |= !lane.ring.is_empty();
+            found.progress |= !self.delivered.is_empty();
+            for run in &self.delivered {
+                self.books.delivered(&lane.outcome, run);
+            }
             if !self.delivered.is_empty() {
-                found.progress = true;
-                self.sink.waits.delivered_runs(self.delivered.drain(..));
+                self.sink.waits.delivered(&self.delivered, |_| lane.class);
+                self.delivered.clear();
             }
         }
         if let Some(client) = self.client.as_ref().filter(|_| found.backlog) {

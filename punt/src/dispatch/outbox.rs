@@ -11,7 +11,7 @@ use crate::class::Class;
 use crate::clock::Clock;
 use crate::facts::Facts;
 use crate::lane::Lane;
-use crate::policer::{Gates, Policer, Refused, Share, Talkers, Verdict};
+use crate::policer::{Gates, Limits, Policer, Refused, Share, Talkers, Verdict};
 use crate::record::{self, Header};
 use crate::sink::Dirty;
 
@@ -215,11 +215,13 @@ impl Outbox {
     fn limits<P: Punted>(&mut self, run: &Run<'_, P>, policer: &Policer, packet: &P) -> Judged {
         let (entry, share) = (run.entry, &self.fairness.share);
         let interface = packet.tag().interface;
-        match share.take(&mut self.gates, run.now, &entry.share, policer, interface, packet.source()) {
+        let limits = Limits { share: &entry.share, policer, budget: &entry.budget, class: entry.class };
+        match share.take(&mut self.gates, run.now, &limits, interface, packet.source()) {
             Ok(()) => {}
             Err(Refused::Source) => return Err(Fate::RefusedSource),
             Err(Refused::Interface) => return Err(Fate::RefusedInterface),
             Err(Refused::Reason) => return Err(Fate::RefusedReason),
+            Err(Refused::Class) => return Err(Fate::RefusedClass),
         }
         let class = match policer.take(run.now, packet.len()) {
             Verdict::Pass => entry.class,

@@ -20,6 +20,7 @@ pub mod talkers;
 
 mod activity;
 mod bucket;
+mod class_share;
 mod meter;
 mod scale;
 mod sync;
@@ -35,7 +36,7 @@ use crate::class::Class;
 pub use budget::{Budget, BudgetError, Shape};
 pub use config::{Colour, Config, ConfigError, Kind, Verdict};
 pub use rate::{Limit, ParseRateError, Rate, Unit};
-pub use share::{Gates, ReasonShare, Refused, Share, Source};
+pub use share::{Gates, Limits, ReasonShare, Refused, Share, Source};
 pub use talkers::{Talker, Talkers};
 
 /// Whether this machine can change both counts of a policer at once, as one that colours needs; every x86-64 of the last fifteen years can.

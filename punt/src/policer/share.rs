@@ -12,16 +12,21 @@
 //! with packets of the busiest, and those pass only while tokens are plenty, it advances just as fast as an equal
 //! part of the rate. The same is done once more with the interfaces and a clock of the reason.
 //!
+//! A reason's tokens may outnumber what its class has left. So before a packet passes the same is asked of the class's room, and reasons stand
+//! on a clock of their [class](super::class_share) as interfaces do on that of their reason.
+//!
 //! All state is one bounded table of sources and one of interfaces, found by a hash with a secret that changes, and
 //! shared by all workers. A packet that is refused stores nothing. Who falls out of the table is a newcomer when
 //! it comes again. Only fairness is at stake here: that a reason keeps its rate is its policer's business.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::Policer;
 use super::activity::Activity;
+use super::class_share::REASON_CREDIT;
 use super::rate::Rate;
 use super::sync::{AtomicU64, Ordering};
+use super::{Budget, Policer};
+use crate::class::Class;
 
 /// How many packets a source may lag behind the busiest one of its interface.
 pub const SOURCE_CREDIT: u64 = 16;
@@ -34,6 +39,8 @@ const NEW_SOURCE: u64 = SOURCE_CREDIT / 4;
 const NEW_INTERFACE: u64 = INTERFACE_CREDIT;
 /// Tokens kept, when a reason runs short, for sources and for interfaces nobody has seen yet.
 const NEWCOMERS: u64 = 4;
+/// The same where a class runs short, or several share it: more, for packets of all its reasons may come in between.
+const CLASS_NEWCOMERS: u64 = 16;
 /// Sources of one set; they fill one cache line.
 const WAYS: usize = 4;
 /// Sets of sources: 16,384 sources in 256 KiB.
@@ -105,6 +112,22 @@ pub enum Refused {
     /// Nobody: there is no other source, and the reason's last tokens are kept for whoever else may come. To be
     /// counted as refused by the reason.
     Reason,
+    /// The source, interface or reason, among those of the class, which has less left than the reason. To be counted as refused by the
+    /// class.
+    Class,
+}
+
+/// What limits packets of one reason.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// How its limit is shared.
+    pub share: &'a ReasonShare,
+    /// Its limit.
+    pub policer: &'a Policer,
+    /// The budget of all classes.
+    pub budget: &'a Budget,
+    /// The class of its packets.
+    pub class: Class,
 }
 
 /// What the share knows of one reason. It belongs beside the reason's policer and outlives changes of it.
@@ -113,6 +136,8 @@ pub struct ReasonShare {
     id: u32,
     /// Where the busiest interface stands.
     clock: AtomicU64,
+    /// Where it stands on its class's clock.
+    pub(super) stands: AtomicU64,
     activity: Activity,
     source: Ceiling,
     interface: Ceiling,
@@ -164,6 +189,7 @@ impl ReasonShare {
         ReasonShare {
             id,
             clock: AtomicU64::new(1 << 32),
+            stands: AtomicU64::new(0),
             activity: Activity::new(),
             source: Ceiling::none(),
             interface: Ceiling::none(),
@@ -244,12 +270,29 @@ struct Gate {
     credit: u64,
     /// Where its busiest source stands.
     clock: u64,
+    /// Active sources of other interfaces, and others of this one.
+    others: (u64, u64),
     /// Tokens to be kept for other interfaces, and for other sources of this one.
     for_interfaces: u64,
     for_sources: u64,
+    /// What the class has, once a packet has got as far as that.
+    class: Option<ClassGate>,
     /// Who was refused last, and why.
     source: u64,
     why: Refused,
+}
+
+/// What holds for all sources of a reason in its class at one moment.
+#[derive(Clone, Copy)]
+struct ClassGate {
+    /// Packets that it has room for.
+    tokens: u64,
+    /// How far the reason lags behind.
+    credit: u64,
+    /// Packets to be kept for other reasons, for other interfaces of this one, and for other sources of the interface.
+    for_reasons: u64,
+    for_interfaces: u64,
+    for_sources: u64,
 }
 
 /// The source share of one engine, shared by all workers.
@@ -295,21 +338,21 @@ impl Share {
     /// Whether this packet may go on to its reason's policer; its part is charged. `gates` are this worker's.
     ///
     /// # Errors
-    /// Who had more than its part, when the reason runs short.
+    /// Who had more than its part, when the reason or its class runs short.
     #[inline]
     pub fn take(
         &self,
         gates: &mut Gates,
         now: u64,
-        of: &ReasonShare,
-        policer: &Policer,
+        limits: &Limits<'_>,
         interface: u32,
         source: Source,
     ) -> Result<(), Refused> {
+        let of = limits.share;
         let key = u64::from(of.id) << 32 | u64::from(interface);
         let gate = &mut gates.0[(of.id.wrapping_mul(5) ^ interface) as usize % GATES];
         if gate.now != now || gate.key != key {
-            *gate = self.gate(now, of, policer, key);
+            *gate = self.gate(now, of, limits.policer, key);
         }
         if gate.open {
             return Ok(());
@@ -319,16 +362,62 @@ impl Share {
         }
         let hash = self.hash(key, source.bits());
         let seat = self.find_seat(hash);
-        match gate.judge(&seat) {
+        match gate.judge(&seat).and_then(|()| self.judge_in_class(gate, now, limits, &seat)) {
             Ok(()) => {
                 gate.now = u64::MAX; // one token less: look again for the next packet
-                self.charge(now, of, gate.pair.map(|pair| &self.pairs[pair]), seat, (key, hash))
+                self.charge(now, limits, gate.pair.map(|pair| &self.pairs[pair]), seat, (key, hash))
             }
             Err(why) => {
-                of.activity.mark_short(self.epoch_at(now));
+                if why != Refused::Class {
+                    of.activity.mark_short(self.epoch_at(now));
+                }
                 (gate.source, gate.why) = (source.bits(), why);
                 Err(why)
             }
+        }
+    }
+
+    /// Whether the class has room for a packet for which its reason has a token.
+    fn judge_in_class(
+        &self,
+        gate: &mut Gate,
+        now: u64,
+        limits: &Limits<'_>,
+        seat: &Seat<'_>,
+    ) -> Result<(), Refused> {
+        let of_class = match gate.class {
+            Some(known) => known,
+            None => *gate.class.insert(self.class_gate(now, limits, gate.others)),
+        };
+        if gate.fits(&of_class, seat) {
+            return Ok(());
+        }
+        limits.budget.share(limits.class).activity.mark_short(self.epoch_at(now));
+        Err(Refused::Class)
+    }
+
+    /// What holds for all sources of a reason in its class at this moment, where there are so many others in the reason and in the interface.
+    fn class_gate(&self, now: u64, limits: &Limits<'_>, others: (u64, u64)) -> ClassGate {
+        let Some(room) = limits.budget.room(limits.class, now) else {
+            return ClassGate {
+                tokens: u64::MAX,
+                credit: 0,
+                for_reasons: 0,
+                for_interfaces: 0,
+                for_sources: 0,
+            };
+        };
+        let (epoch, share) = (self.epoch_at(now), limits.budget.share(limits.class));
+        let ((all, short), (here, _)) = (share.activity.count(epoch), limits.share.activity.count(epoch));
+        let newcomers = if short || all > 1 { CLASS_NEWCOMERS.min(room.depth / 32) } else { 0 };
+        // All that is kept together is less than the class is sure to have, or nobody could have the rest.
+        let most = room.depth / 8 * 3;
+        ClassGate {
+            tokens: room.tokens,
+            credit: share.credit(limits.share),
+            for_reasons: (room.depth / 8).min(all.saturating_sub(here) + newcomers),
+            for_interfaces: most.min(others.0 + newcomers),
+            for_sources: most.min(others.1 + newcomers),
         }
     }
 
@@ -361,8 +450,9 @@ impl Share {
         let most = depth / 8 * 3;
         gate.tokens = tokens;
         gate.alone = all <= 1;
-        gate.for_interfaces = most.min(all.saturating_sub(here) + newcomers);
-        gate.for_sources = most.min(here.saturating_sub(1) + newcomers);
+        gate.others = (all.saturating_sub(here), here.saturating_sub(1));
+        gate.for_interfaces = most.min(gate.others.0 + newcomers);
+        gate.for_sources = most.min(gate.others.1 + newcomers);
         gate
     }
 
@@ -370,11 +460,12 @@ impl Share {
     fn charge(
         &self,
         now: u64,
-        of: &ReasonShare,
+        limits: &Limits<'_>,
         pair: Option<&Pair>,
         seat: Seat<'_>,
         (key, hash): (u64, u64),
     ) -> Result<(), Refused> {
+        let of = limits.share;
         let epoch = self.epoch_at(now);
         let (way, was) = seat.way.map_or_else(|| seat.oldest(epoch as u8), |way| (way, seat.word));
         let empty = if seat.way.is_some() { seat.set.empty[way].load(Ordering::Relaxed) } else { 0 };
@@ -386,6 +477,8 @@ impl Share {
         let stands = advance(&of.clock, pair.stands.load(Ordering::Relaxed), INTERFACE_CREDIT);
         pair.stands.store(stands, Ordering::Relaxed);
         pair.empty.store(interface_empty, Ordering::Relaxed);
+        let class = limits.budget.share(limits.class);
+        class.charge(of);
 
         let clock = pair.clock.load(Ordering::Relaxed);
         let stands = advance(&pair.clock, clock.wrapping_sub(seat.credit(clock)), SOURCE_CREDIT);
@@ -396,6 +489,7 @@ impl Share {
             if seat.way.is_none() || was >> 32 & 0xff != u64::from(epoch as u8) {
                 of.activity.add(epoch);
                 pair.activity.add(epoch);
+                class.activity.add(epoch);
             }
         }
         Ok(())
@@ -483,8 +577,10 @@ impl Gate {
         tokens: 0,
         credit: 0,
         clock: 1 << 32,
+        others: (0, 0),
         for_interfaces: 0,
         for_sources: 0,
+        class: None,
         source: NOBODY,
         why: Refused::Source,
     };
@@ -493,25 +589,42 @@ impl Gate {
     #[inline]
     fn judge(&self, seat: &Seat<'_>) -> Result<(), Refused> {
         let lack = SOURCE_CREDIT - seat.credit(self.clock);
-        // A part of its interface's credit is kept from the source, too, for the others there.
-        let lent = self.credit.saturating_sub(self.for_sources.min(SOURCE_CREDIT) * lack / SOURCE_CREDIT);
-        let kept_of_interface = self.for_interfaces * (INTERFACE_CREDIT - lent) / INTERFACE_CREDIT;
-        let kept_of_source = self.for_sources * lack / SOURCE_CREDIT;
-        if self.tokens > kept_of_interface + kept_of_source {
+        let (of_interface, of_source) = self.kept(lack, self.for_interfaces, self.for_sources);
+        if self.tokens > of_interface + of_source {
             return Ok(());
         }
         Err(match () {
             _ if self.alone && seat.way.is_some() => Refused::Reason,
-            _ if self.tokens > kept_of_interface => Refused::Source,
+            _ if self.tokens > of_interface => Refused::Source,
             _ => Refused::Interface,
         })
+    }
+
+    /// Whether the class has more room than has to be kept from this source.
+    #[inline]
+    fn fits(&self, class: &ClassGate, seat: &Seat<'_>) -> bool {
+        let lack = SOURCE_CREDIT - seat.credit(self.clock);
+        let (of_interface, of_source) = self.kept(lack, class.for_interfaces, class.for_sources);
+        // A part of its reason's credit is kept from the source, too.
+        let lent = class.credit.saturating_sub(lack);
+        let of_reason = class.for_reasons * (REASON_CREDIT - lent) / REASON_CREDIT;
+        class.tokens > of_reason + of_interface + of_source
+    }
+
+    /// What is kept from a source that lacks so much credit, of what is to be kept for other interfaces and for other sources.
+    #[inline]
+    fn kept(&self, lack: u64, for_interfaces: u64, for_sources: u64) -> (u64, u64) {
+        // A part of its interface's credit is kept from the source, too, for the others there.
+        let lent = self.credit.saturating_sub(for_sources.min(SOURCE_CREDIT) * lack / SOURCE_CREDIT);
+        let of_interface = for_interfaces * (INTERFACE_CREDIT - lent) / INTERFACE_CREDIT;
+        (of_interface, for_sources * lack / SOURCE_CREDIT)
     }
 }
 
 /// Who stood at `stands`, or `credit` behind the clock if that is later, stands one further; so does the clock if it is
 /// behind.
 #[inline]
-fn advance(clock: &AtomicU64, stands: u64, credit: u64) -> u64 {
+pub(super) fn advance(clock: &AtomicU64, stands: u64, credit: u64) -> u64 {
     let time = clock.load(Ordering::Relaxed);
     let stands = stands.max(time - credit.min(time)) + 1;
     if stands > time {

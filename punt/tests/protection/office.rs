@@ -344,7 +344,7 @@ impl Stream {
         (self.sent(since)..self.sent(now)).map(move |number| {
             // Not in order, so that no hash is favoured.
             let source = self.packet.source + (number * 40_503 % u64::from(self.sources)) as u32;
-            (self.from + number * HZ / self.pps, Packet { source, ..self.packet })
+            (self.from + (number + 1) * HZ / self.pps, Packet { source, ..self.packet })
         })
     }
 }

@@ -2,53 +2,76 @@
 //!
 //! A store or two say so; nothing is copied and nothing looked at before there is a panic.
 
-use std::{cell::Cell, fmt, process};
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::{fmt, process, ptr};
 
-#[derive(Clone, Copy)]
-struct AtHand {
-    value: *const (),
-    /// Shows what `value` points to.
-    show: fn(*const (), &mut fmt::Formatter) -> fmt::Result,
-}
+/// Shows what is at this address.
+type Show = fn(*const (), &mut fmt::Formatter) -> fmt::Result;
 
 thread_local! {
-    static AT_HAND: Cell<Option<AtHand>> = const { Cell::new(None) };
+    static VALUE: Cell<*const ()> = const { Cell::new(ptr::null()) };
+    static SHOW: Cell<Option<Show>> = const { Cell::new(None) };
+}
+
+/// Values of one kind that a thread has at hand, one after the other; after that it has again what it had before.
+pub struct Hand<'a, T> {
+    before: (*const (), Option<Show>),
+    of: PhantomData<&'a mut T>,
+}
+
+impl<'a, T: fmt::Debug> Hand<'a, T> {
+    /// With nothing of that kind at hand yet.
+    #[inline(always)]
+    pub fn new() -> Hand<'a, T> {
+        let before = (VALUE.replace(ptr::null()), SHOW.replace(Some(show::<T>)));
+        Hand { before, of: PhantomData }
+    }
+
+    /// Does `work` on `value`, which is at hand from now on.
+    #[inline(always)]
+    pub fn hold<R>(&self, value: &'a mut T, work: impl FnOnce(&mut T) -> R) -> R {
+        let value: *mut T = value;
+        VALUE.set(value.cast());
+        // SAFETY: made of an exclusive borrow that outlives this hand, and so this call.
+        work(unsafe { &mut *value })
+    }
+}
+
+impl<'a, T: fmt::Debug> Default for Hand<'a, T> {
+    fn default() -> Hand<'a, T> {
+        Hand::new()
+    }
+}
+
+impl<T> Drop for Hand<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        VALUE.set(self.before.0);
+        SHOW.set(self.before.1);
+    }
 }
 
 /// Does `work` on `value`, which this thread has at hand meanwhile, in place of what it had before.
 #[inline(always)]
 pub fn hold<T: fmt::Debug, R>(value: &mut T, work: impl FnOnce(&mut T) -> R) -> R {
-    let before = Before(AT_HAND.get());
-    let value: *mut T = value;
-    AT_HAND.set(Some(AtHand { value: value.cast(), show: show::<T> }));
-    // SAFETY: made of an exclusive borrow that outlives this call.
-    let result = work(unsafe { &mut *value });
-    drop(before);
-    result
-}
-
-/// Does `work` on one of `values` after the other, each of them at hand in its turn.
-#[inline(always)]
-pub fn hold_each<'a, T: fmt::Debug + 'a>(
-    values: impl IntoIterator<Item = &'a mut T>,
-    mut work: impl FnMut(&mut T),
-) {
-    let before = Before(AT_HAND.get());
-    for value in values {
-        let value: *mut T = value;
-        AT_HAND.set(Some(AtHand { value: value.cast(), show: show::<T> }));
-        // SAFETY: made of an exclusive borrow that outlives this turn; the next one is of another value.
-        work(unsafe { &mut *value });
-    }
-    drop(before);
+    Hand::new().hold(value, work)
 }
 
 /// For a panic hook: if this thread has something at hand, `tell` is called with what shows it, and the process aborts. Else nothing happens.
 pub fn tell_and_abort(tell: impl FnOnce(&dyn fmt::Debug)) {
-    if let Some(at_hand) = AT_HAND.take() {
-        tell(&at_hand);
+    let value = VALUE.replace(ptr::null());
+    if let Some(show) = SHOW.take()
+        && !value.is_null()
+    {
+        tell(&AtHand { value, show });
         process::abort();
     }
+}
+
+struct AtHand {
+    value: *const (),
+    show: Show,
 }
 
 impl fmt::Debug for AtHand {
@@ -58,19 +81,10 @@ impl fmt::Debug for AtHand {
 }
 
 fn show<T: fmt::Debug>(value: *const (), f: &mut fmt::Formatter) -> fmt::Result {
-    // SAFETY: a value is at hand only while `hold` borrows it, on this thread. Whoever works on it has called us, through the panic, and is
-    // never returned to: `tell_and_abort` is the only one who shows things, and ends the process.
+    // SAFETY: a value is at hand only while a `Hand` borrows it, on this thread. Whoever
+    // works on it has called us, through the panic, and is never returned to: `tell_and_abort` is the only one who shows things, and ends
+    // the process.
     unsafe { &*value.cast::<T>() }.fmt(f)
-}
-
-/// What was at hand before, and will be again.
-struct Before(Option<AtHand>);
-
-impl Drop for Before {
-    #[inline(always)]
-    fn drop(&mut self) {
-        AT_HAND.set(self.0);
-    }
 }
 
 #[cfg(test)]
@@ -79,7 +93,7 @@ mod tests {
 
     /// Where that is; to look at it would end in `tell_and_abort` only.
     fn at_hand() -> *const () {
-        AT_HAND.get().map_or(std::ptr::null(), |at_hand| at_hand.value)
+        VALUE.get()
     }
 
     fn place<T>(value: &T) -> *const () {
@@ -93,7 +107,11 @@ mod tests {
         let sum: i32 = hold(&mut frame, |frame| {
             assert_eq!(at_hand(), place(frame));
             let mut seen = 0;
-            hold_each(frame.iter_mut(), |value| seen += usize::from(at_hand() == place(value)));
+            let hand = Hand::new();
+            for value in frame.iter_mut() {
+                hand.hold(value, |value| seen += usize::from(at_hand() == place(value)));
+            }
+            drop(hand);
             assert_eq!(seen, 3);
             hold(&mut "other", |other| assert_eq!(at_hand(), place(other)));
             assert_eq!(at_hand(), place(frame));

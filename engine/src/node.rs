@@ -4,7 +4,7 @@
 //! packet's way. The enum of a node's edges says all that can happen there; counters, statistics and the drawn graph come from it.
 
 use dpdk_sys::Burst;
-use dpdk_sys::at_hand::{hold, hold_each};
+use dpdk_sys::at_hand::{Hand, hold};
 use punt::reason::Reason;
 
 use crate::counters::Counters;
@@ -139,12 +139,10 @@ impl<N: Node> Stage for N {
     }
 
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], _: usize) {
-        let mut places = next.iter_mut();
-        hold_each(frame, |packet| {
-            if let Some(place) = places.next() {
-                *place = self.packet(context, packet).index();
-            }
-        });
+        let hand = Hand::new();
+        for (packet, place) in frame.iter_mut().zip(next) {
+            *place = hand.hold(packet, |packet| self.packet(context, packet)).index();
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub enum Refused {
     Source,
     /// The interface, among those of the reason; or it is above its `--interface-rate`.
     Interface,
-    /// Nobody: there is no other source, and the reason's last tokens are kept for whoever else may come. To be
+    /// Nobody: the reason has no token, or there is no other source, and its last tokens are kept for whoever else may come. To be
     /// counted as refused by the reason.
     Reason,
 }
@@ -61,8 +61,8 @@ pub(super) struct Gate {
     /// Tokens to be kept for other interfaces, and for other sources of this one.
     pub for_interfaces: u64,
     pub for_sources: u64,
-    /// With so many tokens nobody from here passes, as all are kept for other interfaces; 0 where one has to look.
-    pub least: u64,
+    /// Why nobody passes, whoever it is.
+    pub shut: Option<Refused>,
     /// It is noted that tokens are short.
     pub marked: bool,
     /// Who was refused last, and why.
@@ -82,7 +82,7 @@ impl Gate {
         clock: 1 << 32,
         for_interfaces: 0,
         for_sources: 0,
-        least: 0,
+        shut: None,
         marked: false,
         source: NOBODY,
         why: Refused::Source,

@@ -22,6 +22,7 @@
 //! # Ok::<(), dpdk_sys::Error>(())
 //! ```
 
+pub mod at_hand;
 mod burst;
 mod cpu;
 mod eal;
@@ -30,6 +31,7 @@ mod ffi;
 mod fib;
 mod heap;
 mod log_bridge;
+mod malloc;
 mod mbuf;
 mod packet;
 mod pool;
@@ -45,6 +47,7 @@ pub use fib::{
     Family, Fib, Fib4, Fib4Writer, Fib6, Fib6Writer, FibWriter, MAX_HOP, V4, V6, fib4, fib6, memory_of_fib4,
     memory_of_fib6,
 };
+pub use malloc::give_back_large_blocks;
 pub use packet::{Packet, Tag, free_bulk, lost};
 pub use pool::{DEFAULT_DATA_ROOM, HEADROOM, MAX_POOL_CACHE, Pool, memory_of_pool};
 pub use port::{Info, Link, Port, PortConfig, Stats};

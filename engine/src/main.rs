@@ -44,6 +44,7 @@ fn main() -> ExitCode {
     }
     logger.init();
     panic::name_the_node();
+    dpdk_sys::give_back_large_blocks();
     let result = match (&line.options.config, line.options.graph, line.options.check) {
         (_, true, _) => print_graph(),
         (_, _, true) => check(&line.options),

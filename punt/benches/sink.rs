@@ -46,7 +46,7 @@ fn cpus() -> (usize, usize) {
     let allowed = sched_getaffinity(Pid::this()).expect("an affinity");
     let mut all = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
     let first = all.next().expect("a CPU");
-    (first, all.last().unwrap_or(first))
+    (first, all.next_back().unwrap_or(first))
 }
 
 /// This thread runs on that CPU from now on.

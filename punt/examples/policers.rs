@@ -84,11 +84,13 @@ fn main() {
     let share = Share::new([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9], HZ, 0);
     let policer = Policer::packets(Limit::new(600, 300), HZ, 0);
     let of = ReasonShare::new(1);
+    let budget = Budget::new(HZ, 0);
+    let limits = Limits { share: &of, policer: &policer, budget: &budget, class: Class::Except };
     let mut gates = Gates::default();
     // Eight of a burst of 64 are punted.
     let mut offer = |n: u64, source: u32| {
         let (n, source) = (n / 8 * 100, Source::ip4(source.to_be_bytes()));
-        if share.take(&mut gates, n, &of, &policer, 1, source).is_ok() {
+        if share.take(&mut gates, n, &limits, 1, source).is_ok() {
             black_box(policer.take(n, 60));
         }
     };
@@ -99,12 +101,16 @@ fn main() {
     cost("share and policer, 64 flooders", |n| offer(n, n as u32 % 64));
     cost("share and policer, 65,536 sources", |n| offer(n, n.wrapping_mul(40_503) as u32 & 0xffff));
     let mut gates = Gates::default();
-    let policer = Policer::packets(Limit::new(1_000_000_000, 1_000_000), HZ, 0);
+    let fast = Policer::packets(Limit::new(1_000_000_000, 1_000_000), HZ, 0);
+    let budget = Budget::new(HZ, 0);
+    budget.set_all(figures, 0).expect("they fit");
+    let limits = Limits { policer: &fast, budget: &budget, ..limits };
     cost("share, passes", |n| {
-        black_box(share.take(&mut gates, n, &of, &policer, 1, Source::ip4([10, 0, 0, 1]))).ok();
+        black_box(share.take(&mut gates, n, &limits, 1, Source::ip4([10, 0, 0, 1]))).ok();
     });
+    let limits = Limits { policer: &lifted, ..limits };
     cost("share, unlimited", |n| {
-        black_box(share.take(&mut gates, n / 8, &of, &lifted, 1, Source::ip4([10, 0, 0, 1]))).ok();
+        black_box(share.take(&mut gates, n / 8, &limits, 1, Source::ip4([10, 0, 0, 1]))).ok();
     });
 
     let talkers = Talkers::new(12_345, HZ, 0);

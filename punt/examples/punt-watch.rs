@@ -25,6 +25,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often it looks whether the engine is still there.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long it waits at most for what is on its way in the end.
+const REST: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Failure> {
     let (options, words): (Vec<String>, Vec<String>) =
@@ -62,9 +64,10 @@ fn main() -> Result<(), Failure> {
             }
         }
     }
-    // First nothing more comes, then what is on its way is waited for, then the sink goes.
+    // First nothing more comes but what others have registered for this sink, then what is on its way is waited for, then the sink goes.
     let _ = session.unregister_all();
-    while receive(&mut client, &mut seen, quiet)? {}
+    let end = Instant::now() + REST;
+    while receive(&mut client, &mut seen, quiet)? && Instant::now() < end {}
     let _ = session.close();
     println!("{name}: {}", seen.summary(client.missed()));
     Ok(())

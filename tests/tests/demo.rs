@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pcap_file::pcapng::{Block, PcapNgReader};
+use serde_json::Value;
 use tests::engine::{Engine, Launch, binary};
 use tests::plan::{self, Port};
 use tests::{capture, traffic};
@@ -106,6 +107,11 @@ fn everybody_gets_what_they_asked_for() {
         let accepted = count("accepted");
         assert!(0 < accepted && accepted < count("packets"), "{reason} has a limit");
     }
+    // A client ends as it should although somebody has ended a registration of its own.
+    let registrations = engine.json("registration list");
+    let its = |row: &&Value| row["sink"] == "bfdd" && row["match"] == "udp:3784";
+    let id = registrations.as_array().and_then(|rows| rows.iter().find(its)).map(|row| row["id"].clone());
+    engine.ok(&format!("unregister {}", id.expect("bfdd has registered")));
     for (client, reasons) in
         [(routing, ["local.bfd", "local.ospf"]), (bfdd, ["local.bfd", "ip4.ttl-expired"])]
     {

@@ -118,12 +118,18 @@ impl Session {
         Ok(())
     }
 
-    /// Ends all registrations; what was accepted before still comes.
+    /// Ends all registrations, if somebody else has not ended them already; what was accepted before still comes.
     ///
     /// # Errors
-    /// As [`register`](Session::register).
+    /// `Broken`, when the engine has gone.
     pub fn unregister_all(&mut self) -> Result<(), ClientError> {
-        self.registrations.clone().into_iter().try_for_each(|id| self.unregister(id))
+        for id in std::mem::take(&mut self.registrations) {
+            match self.unregister(id) {
+                Ok(()) | Err(ClientError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Ends all registrations and the sink at once, so that its name is free again. Merely dropped, a session stays for 60 s to come back to.

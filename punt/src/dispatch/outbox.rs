@@ -11,7 +11,7 @@ use crate::class::Class;
 use crate::clock::Clock;
 use crate::facts::Facts;
 use crate::lane::Lane;
-use crate::policer::{Gates, Policer, Refused, Share, Source, Talkers, Verdict};
+use crate::policer::{Gates, Limits, Policer, Refused, Share, Source, Talkers, Verdict};
 use crate::record::{self, Header};
 use crate::sink::Dirty;
 
@@ -236,14 +236,14 @@ impl Outbox {
         policer: &Policer,
         (interface, source): (u32, Source),
     ) -> Result<(), Fate> {
-        let share = &self.fairness.share;
-        share.take(&mut self.gates, run.now, &run.entry.share, policer, interface, source).map_err(
-            |refused| match refused {
-                Refused::Source => Fate::RefusedSource,
-                Refused::Interface => Fate::RefusedInterface,
-                Refused::Reason => Fate::RefusedReason,
-            },
-        )
+        let (entry, share) = (run.entry, &self.fairness.share);
+        let limits = Limits { share: &entry.share, policer, budget: &entry.budget, class: entry.class };
+        share.take(&mut self.gates, run.now, &limits, interface, source).map_err(|refused| match refused {
+            Refused::Source => Fate::RefusedSource,
+            Refused::Interface => Fate::RefusedInterface,
+            Refused::Reason => Fate::RefusedReason,
+            Refused::Class => Fate::RefusedClass,
+        })
     }
 
     /// Reason, class.

@@ -9,6 +9,7 @@
 //! minima of the higher classes may want at once.
 
 use super::bucket::Bucket;
+use super::class_share::{ClassShare, Room};
 use super::config::{Colour, Config, Kind};
 use super::meter::Meter;
 use super::rate::{Limit, Rate, Unit};
@@ -101,6 +102,15 @@ impl Shape {
         above.iter().map(|(minimum, _)| burst(*minimum)).sum()
     }
 
+    /// What may come at once of a class's minimum, or of its cap if it has none.
+    fn depth(&self, class: Class) -> u64 {
+        match self.classes[class as usize] {
+            (0, Rate::PerSecond(cap)) => burst(cap),
+            (0, Rate::Unlimited) => self.limit().burst,
+            (minimum, _) => burst(minimum),
+        }
+    }
+
     fn limit(&self) -> Limit {
         let Rate::PerSecond(total) = self.total else { return Limit::UNLIMITED };
         let all: u64 = self.classes.iter().map(|(minimum, _)| burst(*minimum)).sum();
@@ -141,6 +151,10 @@ struct Part {
     meter: Meter,
     /// Packets that the budget has to hold before this class may go above its minimum; [`NO_LIMIT`] if nothing limits it.
     kept: AtomicU64,
+    /// What may come at once of its minimum, or of its cap if it has none.
+    depth: AtomicU64,
+    /// Who had it.
+    share: ClassShare,
 }
 
 impl Budget {
@@ -152,6 +166,8 @@ impl Budget {
             classes: Class::ALL.map(|class| Part {
                 meter: Meter::new(&shape.meter(class), hz, now),
                 kept: AtomicU64::new(shape.kept_above(class)),
+                depth: AtomicU64::new(shape.depth(class)),
+                share: ClassShare::new(),
             }),
             shape: Mutex::new(shape),
         }
@@ -179,6 +195,25 @@ impl Budget {
         // holds, and what is kept for the minima is short of one for a moment.
         self.total.charge(now);
         true
+    }
+
+    /// Who had of what a class may let pass.
+    #[inline]
+    pub(crate) fn share(&self, class: Class) -> &ClassShare {
+        &self.classes[class as usize].share
+    }
+
+    /// What a class could let pass now; `None` if nothing limits it.
+    #[inline]
+    pub(crate) fn room(&self, class: Class, now: u64) -> Option<Room> {
+        let part = &self.classes[class as usize];
+        let kept = part.kept.load(Ordering::Relaxed);
+        if kept == NO_LIMIT {
+            return None;
+        }
+        let (green, yellow) = part.meter.tokens(now);
+        let tokens = yellow.min(green.max(self.total.tokens(now).saturating_sub(kept)));
+        Some(Room { tokens, depth: part.depth.load(Ordering::Relaxed) })
     }
 
     /// The figures that are in force.
@@ -221,6 +256,7 @@ impl Budget {
                 part.meter.set(&shape.meter(class), now);
             }
             part.kept.store(shape.kept_above(class), Ordering::Relaxed);
+            part.depth.store(shape.depth(class), Ordering::Relaxed);
         }
         if shape.limit() != held.limit() {
             self.total.set(shape.limit(), now);

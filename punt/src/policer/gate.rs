@@ -1,5 +1,6 @@
 //! What a worker needs to know of a reason and an interface, during one burst, to judge their sources.
 
+use super::class_share::{ClassGate, REASON_CREDIT};
 use super::seat::{SOURCE_CREDIT, Seat};
 use super::share::ReasonShare;
 use super::source::Source;
@@ -21,6 +22,9 @@ pub enum Refused {
     /// Nobody: the reason has no token, or there is no other source, and its last tokens are kept for whoever else may come. To be
     /// counted as refused by the reason.
     Reason,
+    /// The source, interface or reason, among those of the class, which has less left than the reason. To be counted as refused by the
+    /// class.
+    Class,
 }
 
 /// What one worker knows, during one burst, of the pairs of reason and interface that it has met. A worker makes
@@ -58,11 +62,15 @@ pub(super) struct Gate {
     pub credit: u64,
     /// Where its busiest source stands.
     pub clock: u64,
+    /// Active sources of other interfaces, and others of this one.
+    pub others: (u64, u64),
     /// Tokens to be kept for other interfaces, and for other sources of this one.
     pub for_interfaces: u64,
     pub for_sources: u64,
     /// Why nobody passes, whoever it is.
     pub shut: Option<Refused>,
+    /// What the class has, once a packet has got as far as that.
+    pub class: Option<ClassGate>,
     /// It is noted that tokens are short.
     pub marked: bool,
     /// Who was refused last, and why.
@@ -80,9 +88,11 @@ impl Gate {
         tokens: 0,
         credit: 0,
         clock: 1 << 32,
+        others: (0, 0),
         for_interfaces: 0,
         for_sources: 0,
         shut: None,
+        class: None,
         marked: false,
         source: NOBODY,
         why: Refused::Source,
@@ -92,30 +102,41 @@ impl Gate {
     #[inline]
     pub fn judge(&self, seat: &Seat<'_>) -> Result<(), Refused> {
         let lack = SOURCE_CREDIT - seat.credit(self.clock);
-        let kept_of_interface = self.kept_of_interface(lack);
-        let kept_of_source = self.for_sources * lack / SOURCE_CREDIT;
-        if self.tokens > kept_of_interface + kept_of_source {
+        let (of_interface, of_source) = self.kept(lack, self.for_interfaces, self.for_sources);
+        if self.tokens > of_interface + of_source {
             return Ok(());
         }
         Err(match () {
             _ if self.alone && seat.way.is_some() => Refused::Reason,
-            _ if self.tokens > kept_of_interface => Refused::Source,
+            _ if self.tokens > of_interface => Refused::Source,
             _ => Refused::Interface,
         })
     }
 
-    /// Tokens that are kept from a source of that lack for other interfaces.
+    /// Whether the class has more room than has to be kept from this source.
     #[inline]
-    pub fn kept_of_interface(&self, lack: u64) -> u64 {
-        // A part of its interface's credit is kept from the source, too, for the others there.
-        let lent = self.credit.saturating_sub(self.for_sources.min(SOURCE_CREDIT) * lack / SOURCE_CREDIT);
-        self.for_interfaces * (INTERFACE_CREDIT - lent) / INTERFACE_CREDIT
+    pub fn fits(&self, class: &ClassGate, seat: &Seat<'_>) -> bool {
+        let lack = SOURCE_CREDIT - seat.credit(self.clock);
+        let (of_interface, of_source) = self.kept(lack, class.for_interfaces, class.for_sources);
+        // A part of its reason's credit is kept from the source, too.
+        let lent = class.credit.saturating_sub(lack);
+        let of_reason = class.for_reasons * (REASON_CREDIT - lent) / REASON_CREDIT;
+        class.tokens > of_reason + of_interface + of_source
     }
 
-    /// Notes who is refused, and that tokens are short.
+    /// What is kept from a source that lacks so much credit, of what is to be kept for other interfaces and for other sources.
+    #[inline]
+    pub fn kept(&self, lack: u64, for_interfaces: u64, for_sources: u64) -> (u64, u64) {
+        // A part of its interface's credit is kept from the source, too, for the others there.
+        let lent = self.credit.saturating_sub(for_sources.min(SOURCE_CREDIT) * lack / SOURCE_CREDIT);
+        let of_interface = for_interfaces * (INTERFACE_CREDIT - lent) / INTERFACE_CREDIT;
+        (of_interface, for_sources * lack / SOURCE_CREDIT)
+    }
+
+    /// Notes who is refused, and that tokens are short, of whichever has too few.
     #[inline]
     pub fn refuse(&mut self, of: &ReasonShare, epoch: u16, source: Source, why: Refused) -> Refused {
-        if !self.marked {
+        if why != Refused::Class && !self.marked {
             of.activity.mark_short(epoch);
             self.marked = true;
         }

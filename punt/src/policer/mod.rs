@@ -21,6 +21,7 @@ pub mod talkers;
 mod activity;
 mod bucket;
 mod ceiling;
+mod class_share;
 mod gate;
 mod meter;
 mod scale;
@@ -40,7 +41,7 @@ pub use budget::{Budget, BudgetError, Shape};
 pub use config::{Colour, Config, ConfigError, Kind, Verdict};
 pub use gate::{Gates, Refused};
 pub use rate::{Limit, ParseRateError, Rate, Unit};
-pub use share::{ReasonShare, Share};
+pub use share::{Limits, ReasonShare, Share};
 pub use source::Source;
 pub use talkers::{Talker, Talkers};
 

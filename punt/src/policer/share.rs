@@ -12,24 +12,31 @@
 //! with packets of the busiest, and those pass only while tokens are plenty, it advances just as fast as an equal
 //! part of the rate. The same is done once more with the interfaces and a clock of the reason.
 //!
+//! A reason's tokens may outnumber what its class has left. So before a packet passes the same is asked of the class's room, and reasons stand
+//! on a clock of their [class](super::class_share) as interfaces do on that of their reason.
+//!
 //! All state is one bounded table of sources and one of interfaces, found by a hash with a secret that changes, and
 //! shared by all workers. A packet that is refused stores nothing. Who falls out of the table is a newcomer when
 //! it comes again. Only fairness is at stake here: that a reason keeps its rate is its policer's business.
 
-use super::Policer;
 use super::activity::Activity;
 use super::ceiling::Ceiling;
+use super::class_share::ClassGate;
 use super::gate::{Gate, Gates, INTERFACE_CREDIT, Refused};
 use super::rate::Rate;
 use super::seat::{SOURCE_CREDIT, Seat, Set, WAYS};
 use super::source::Source;
 use super::sync::{AtomicU64, Ordering};
+use super::{Budget, Policer};
+use crate::class::Class;
 
 /// What an interface that is not in the table has: all, for nobody can make interfaces as they can make sources. With less, one that begins
 /// while another is flooded would find fewer tokens than are kept from it, and never get in.
 const NEW_INTERFACE: u64 = INTERFACE_CREDIT;
 /// Tokens kept, when a reason runs short, for sources and for interfaces nobody has seen yet.
 const NEWCOMERS: u64 = 4;
+/// The same where a class runs short, or several share it: more, for packets of all its reasons may come in between.
+const CLASS_NEWCOMERS: u64 = 16;
 /// Sets of sources: 16,384 sources in 256 KiB.
 const SETS: usize = 4_096;
 /// Pairs of a reason and an interface: 64 bytes each.
@@ -37,12 +44,27 @@ const PAIRS: usize = 2_048;
 /// How far a pair may be from where its hash points.
 const PROBES: usize = 4;
 
+/// What limits packets of one reason.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// How its limit is shared.
+    pub share: &'a ReasonShare,
+    /// Its limit.
+    pub policer: &'a Policer,
+    /// The budget of all classes.
+    pub budget: &'a Budget,
+    /// The class of its packets.
+    pub class: Class,
+}
+
 /// What the share knows of one reason. It belongs beside the reason's policer and outlives changes of it.
 #[repr(align(64))]
 pub struct ReasonShare {
     id: u32,
     /// Where the busiest interface stands.
     clock: AtomicU64,
+    /// Where it stands on its class's clock.
+    pub(super) stands: AtomicU64,
     pub(super) activity: Activity,
     source: Ceiling,
     interface: Ceiling,
@@ -54,6 +76,7 @@ impl ReasonShare {
         ReasonShare {
             id,
             clock: AtomicU64::new(1 << 32),
+            stands: AtomicU64::new(0),
             activity: Activity::new(),
             source: Ceiling::none(),
             interface: Ceiling::none(),
@@ -132,21 +155,21 @@ impl Share {
     /// Whether this packet may go on to its reason's policer; its part is charged. `gates` are this worker's.
     ///
     /// # Errors
-    /// Who had more than its part, when the reason runs short.
+    /// Who had more than its part, when the reason or its class runs short.
     #[inline]
     pub fn take(
         &self,
         gates: &mut Gates,
         now: u64,
-        of: &ReasonShare,
-        policer: &Policer,
+        limits: &Limits<'_>,
         interface: u32,
         source: Source,
     ) -> Result<(), Refused> {
+        let of = limits.share;
         let key = u64::from(of.id) << 32 | u64::from(interface);
         let gate = gates.of(of.id, interface);
         if gate.now != now || gate.key != key {
-            *gate = self.gate(now, of, policer, key);
+            *gate = self.gate(now, of, limits.policer, key);
         }
         if gate.open {
             return Ok(());
@@ -159,12 +182,50 @@ impl Share {
         }
         let hash = self.hash(key, source.bits());
         let seat = self.find_seat(hash);
-        match gate.judge(&seat) {
+        match gate.judge(&seat).and_then(|()| self.judge_in_class(gate, now, limits, &seat)) {
             Ok(()) => {
                 gate.now = u64::MAX; // one token less: look again for the next packet
-                self.charge(now, of, gate.pair.map(|pair| &self.pairs[pair]), seat, (key, hash))
+                self.charge(now, limits, gate.pair.map(|pair| &self.pairs[pair]), seat, (key, hash))
             }
             Err(why) => Err(gate.refuse(of, self.epoch_at(now), source, why)),
+        }
+    }
+
+    /// Whether the class has room for a packet for which its reason has a token.
+    fn judge_in_class(
+        &self,
+        gate: &mut Gate,
+        now: u64,
+        limits: &Limits<'_>,
+        seat: &Seat<'_>,
+    ) -> Result<(), Refused> {
+        let of_class = match gate.class {
+            Some(known) => known,
+            None => *gate.class.insert(self.class_gate(now, limits, gate.others)),
+        };
+        if gate.fits(&of_class, seat) {
+            return Ok(());
+        }
+        limits.budget.share(limits.class).activity.mark_short(self.epoch_at(now));
+        Err(Refused::Class)
+    }
+
+    /// What holds for all sources of a reason in its class at this moment, where there are so many others in the reason and in the interface.
+    fn class_gate(&self, now: u64, limits: &Limits<'_>, others: (u64, u64)) -> ClassGate {
+        let Some(room) = limits.budget.room(limits.class, now) else {
+            return ClassGate::OPEN;
+        };
+        let (epoch, share) = (self.epoch_at(now), limits.budget.share(limits.class));
+        let ((all, short), (here, _)) = (share.activity.count(epoch), limits.share.activity.count(epoch));
+        let newcomers = if short || all > 1 { CLASS_NEWCOMERS.min(room.depth / 32) } else { 0 };
+        // All that is kept together is less than the class is sure to have, or nobody could have the rest.
+        let most = room.depth / 8 * 3;
+        ClassGate {
+            tokens: room.tokens,
+            credit: share.credit(limits.share),
+            for_reasons: (room.depth / 8).min(all.saturating_sub(here) + newcomers),
+            for_interfaces: most.min(others.0 + newcomers),
+            for_sources: most.min(others.1 + newcomers),
         }
     }
 
@@ -200,9 +261,10 @@ impl Share {
         let most = depth / 8 * 3;
         gate.tokens = tokens;
         gate.alone = all <= 1;
-        gate.for_interfaces = most.min(all.saturating_sub(here) + newcomers);
-        gate.for_sources = most.min(here.saturating_sub(1) + newcomers);
-        if !gate.alone && tokens <= gate.kept_of_interface(0) {
+        gate.others = (all.saturating_sub(here), here.saturating_sub(1));
+        gate.for_interfaces = most.min(gate.others.0 + newcomers);
+        gate.for_sources = most.min(gate.others.1 + newcomers);
+        if !gate.alone && tokens <= gate.kept(0, gate.for_interfaces, gate.for_sources).0 {
             gate.shut = Some(Refused::Interface);
         }
         gate
@@ -212,11 +274,12 @@ impl Share {
     fn charge(
         &self,
         now: u64,
-        of: &ReasonShare,
+        limits: &Limits<'_>,
         pair: Option<&Pair>,
         seat: Seat<'_>,
         (key, hash): (u64, u64),
     ) -> Result<(), Refused> {
+        let of = limits.share;
         let epoch = self.epoch_at(now);
         let (way, was) = seat.way.map_or_else(|| seat.oldest(epoch as u8), |way| (way, seat.word));
         let empty = if seat.way.is_some() { seat.set.empty[way].load(Ordering::Relaxed) } else { 0 };
@@ -228,6 +291,8 @@ impl Share {
         let stands = advance(&of.clock, pair.stands.load(Ordering::Relaxed), INTERFACE_CREDIT);
         pair.stands.store(stands, Ordering::Relaxed);
         pair.empty.store(interface_empty, Ordering::Relaxed);
+        let class = limits.budget.share(limits.class);
+        class.charge(of);
 
         let clock = pair.clock.load(Ordering::Relaxed);
         let stands = advance(&pair.clock, clock.wrapping_sub(seat.credit(clock)), SOURCE_CREDIT);
@@ -238,6 +303,7 @@ impl Share {
             if seat.way.is_none() || was >> 32 & 0xff != u64::from(epoch as u8) {
                 of.activity.add(epoch);
                 pair.activity.add(epoch);
+                class.activity.add(epoch);
             }
         }
         Ok(())
@@ -298,7 +364,7 @@ impl Share {
 /// Who stood at `stands`, or `credit` behind the clock if that is later, stands one further; so does the clock if it is
 /// behind.
 #[inline]
-fn advance(clock: &AtomicU64, stands: u64, credit: u64) -> u64 {
+pub(super) fn advance(clock: &AtomicU64, stands: u64, credit: u64) -> u64 {
     let time = clock.load(Ordering::Relaxed);
     let stands = stands.max(time - credit.min(time)) + 1;
     if stands > time {

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policer::{Limit, Verdict};
+use crate::policer::{Limit, Shape, Verdict};
 
 const HZ: u64 = 1_000_000_000; // a tick is a nanosecond
 const RATE: u64 = 600;
@@ -17,12 +17,18 @@ struct Punt {
     share: Share,
     of: ReasonShare,
     policer: Policer,
+    /// Without limits.
+    budget: Budget,
     gates: RefCell<Gates>,
 }
 
 impl Punt {
     fn new(rate: u64, burst: u64) -> Punt {
+        let budget = Budget::new(HZ, 0);
+        let lifted = Shape { total: Rate::Unlimited, classes: [(0, Rate::Unlimited); 8] };
+        budget.set_all(lifted, 0).expect("they fit");
         Punt {
+            budget,
             share: Share::new([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9], HZ, 0),
             of: ReasonShare::new(3),
             policer: Policer::packets(Limit::new(rate, burst), HZ, 0),
@@ -30,8 +36,12 @@ impl Punt {
         }
     }
 
+    fn limits(&self) -> Limits<'_> {
+        Limits { share: &self.of, policer: &self.policer, budget: &self.budget, class: Class::Except }
+    }
+
     fn judge(&self, now: u64, interface: u32, source: Source) -> Result<(), Refused> {
-        self.share.take(&mut self.gates.borrow_mut(), now, &self.of, &self.policer, interface, source)
+        self.share.take(&mut self.gates.borrow_mut(), now, &self.limits(), interface, source)
     }
 
     fn offer(&self, now: u64, interface: u32, source: u32) -> bool {
@@ -220,7 +230,7 @@ fn two_workers_share_a_reason_as_one_would() {
     use std::sync::atomic::AtomicU64;
 
     let punt = Punt::new(1_000, 400);
-    let Punt { share, of, policer, .. } = &punt;
+    let (Punt { share, policer, .. }, limits) = (&punt, punt.limits());
     let clock = AtomicU64::new(0);
     let end = 8 * HZ;
     // Bursts of 8 by both, 200 kpps together; in every 80th burst one packet is of a quiet source.
@@ -237,7 +247,7 @@ fn two_workers_share_a_reason_as_one_would() {
                 if !quiet && now < HZ {
                     continue;
                 }
-                let take = share.take(&mut gates, now, of, policer, 1, Source::ip4(source.to_be_bytes()));
+                let take = share.take(&mut gates, now, &limits, 1, Source::ip4(source.to_be_bytes()));
                 let passes = take.is_ok() && policer.take(now, 60) == Verdict::Pass;
                 passed += u64::from(passes);
                 sent += u64::from(quiet);
@@ -271,7 +281,7 @@ proptest! {
         let share = Share::new([1, 2], HZ, 0);
         let word = u64::from((gate.clock as u32).wrapping_sub(lag));
         let seat = Seat { set: &share.sets[0], way: seated.then_some(0), word };
-        if tokens <= gate.kept_of_interface(0) {
+        if tokens <= gate.kept(0, gate.for_interfaces, gate.for_sources).0 {
             prop_assert_eq!(gate.judge(&seat), Err(Refused::Interface));
         }
     }

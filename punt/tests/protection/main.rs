@@ -197,6 +197,62 @@ fn nor_with_two_workers() {
     }
 }
 
+/// What SSH, put into the class of BGP, and the quiet sources of BGP itself lose while BGP is flooded for three seconds, and what the flood
+/// gets. `around` is what else comes.
+fn quiet_ones_of_a_class_lose(flood: Stream, around: &[Stream], workers: usize) -> (u64, u64, u64) {
+    let mut office = Office::new(workers);
+    without_reasons_limits(&mut office);
+    office.set("reason.set", r#"{"name": "local.ssh", "class": "route", "rate": 5000, "burst": 2000}"#);
+    office.set("reason.set", r#"{"name": "local.bgp", "rate": 40000, "burst": 10000}"#);
+    // What others leave of the budget is then for link alone.
+    office.set("class.set", r#"{"name": "link", "cap": 37500}"#);
+    let (ssh, bgp) = (Stream::new(5, 1, 1, 20, 493), Stream::new(BGP, 1, 101, 100, 2_993));
+    let streams = [&[ssh, bgp, flood.after(1)], around].concat();
+    let (mut team, mut delivered) = (office.workers(), [0; 3]);
+    run(&office, &mut team, &streams, 0..4, |_, got| match (got.class, got.interface, got.source) {
+        (6, 1, 1..=20) => delivered[0] += 1,
+        (6, 1, 101..=200) => delivered[1] += 1,
+        (6, ..) => delivered[2] += 1,
+        _ => {}
+    });
+    let (of_ssh, of_bgp) = (ssh.sent(4 * HZ), bgp.sent(4 * HZ));
+    (of_ssh - delivered[0], of_bgp - delivered[1], delivered[2])
+}
+
+/// Floods of BGP that the limit of BGP lets pass faster than the class may.
+fn floods_of_bgp() -> [(&'static str, Stream); 4] {
+    [
+        ("one flooder beside them", Stream::new(BGP, 1, 1_000, 1, 1_000_000)),
+        ("one flooder elsewhere", Stream::new(BGP, 2, 1_000, 1, 1_000_000)),
+        ("64 flooders beside them", Stream::new(BGP, 1, 1_000, 64, 1_000_000)),
+        ("65,536 spoofed sources elsewhere", Stream::new(BGP, 2, 1_000, 65_536, 1_000_000)),
+    ]
+}
+
+/// The burst of a reason may be larger than that of its class.
+#[test]
+fn a_burst_of_one_reason_takes_nothing_from_others_of_its_class() {
+    for (what, flood) in floods_of_bgp() {
+        let (ssh, bgp, _) = quiet_ones_of_a_class_lose(flood, &[], 1);
+        assert_eq!((ssh, bgp), (0, 0), "of SSH and BGP, {what}");
+    }
+}
+
+#[test]
+fn a_class_that_has_only_its_minimum_is_shared_by_its_reasons_and_sources() {
+    for workers in [1, 2] {
+        for (what, flood) in floods_of_bgp() {
+            let others = every_class_flooded().into_iter().filter(|it| ![5, BGP].contains(&it.packet.reason));
+            let around: Vec<Stream> = others.collect();
+            let (ssh, bgp, flooder) = quiet_ones_of_a_class_lose(flood, &around, workers);
+            assert_eq!((ssh, bgp), (0, 0), "of SSH and BGP, {what}, {workers} workers");
+            // What the quiet ones leave of the minimum in three seconds is the flood's, and what it had at once.
+            let rest = 3 * (15_000 - 493 - 2_993);
+            assert!((rest * 98 / 100..=rest + 4_500).contains(&flooder), "{flooder} of {rest}, {what}");
+        }
+    }
+}
+
 /// A router that starts amid an attack, a daemon that registers late: the flood is there first.
 #[test]
 fn who_begins_while_another_interface_is_flooded_loses_next_to_nothing() {

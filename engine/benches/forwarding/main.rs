@@ -32,13 +32,16 @@ const USAGE: &str = "\
 usage: scripts/bench [--quick] [--json] [--only WORDS] [--rounds N]
        scripts/bench --punt [--quick] [--json] [--only WORDS] [--rounds N]
        scripts/bench --instructions [--gate] [--json]
+       scripts/bench --sinks | --policers
   --quick         20 seconds: fewer rounds, and no million routes
   --json          an object instead of a table
   --only WORDS    traffic with these words in its name
   --rounds N      slices of each contender
   --punt          only what punting costs those who are forwarded
   --instructions  count instructions per packet and node, under valgrind
-  --gate          fail if a node takes more of them than it may";
+  --gate          fail if a node takes more of them than it may
+  --sinks         what sinks carry beside a bare loop of sendmmsg and a bare ring
+  --policers      what each stage of policing costs by itself";
 
 /// What is asked for.
 #[derive(Default)]

@@ -19,7 +19,7 @@ pub enum Refused {
     Source,
     /// The interface, among those of the reason; or it is above its `--interface-rate`.
     Interface,
-    /// Nobody: there is no other source, and the reason's last tokens are kept for whoever else may come. To be
+    /// Nobody: the reason has no token, or there is no other source, and its last tokens are kept for whoever else may come. To be
     /// counted as refused by the reason.
     Reason,
     /// The source, interface or reason, among those of the class, which has less left than the reason. To be counted as refused by the
@@ -67,8 +67,8 @@ pub(super) struct Gate {
     /// Tokens to be kept for other interfaces, and for other sources of this one.
     pub for_interfaces: u64,
     pub for_sources: u64,
-    /// With so many tokens nobody from here passes, as all are kept for other interfaces; 0 where one has to look.
-    pub least: u64,
+    /// Why nobody passes, whoever it is.
+    pub shut: Option<Refused>,
     /// What the class has, once a packet has got as far as that.
     pub class: Option<ClassGate>,
     /// It is noted that tokens are short.
@@ -91,7 +91,7 @@ impl Gate {
         others: (0, 0),
         for_interfaces: 0,
         for_sources: 0,
-        least: 0,
+        shut: None,
         class: None,
         marked: false,
         source: NOBODY,

@@ -171,6 +171,13 @@ impl Policer {
         if bytes { fill.map(|(tokens, depth)| (tokens / 1_500, depth / 1_500)) } else { fill }
     }
 
+    /// Whether it drops every packet for which there is no whole token, of however many bytes it is.
+    #[inline]
+    pub(crate) fn drops_without_token(&self) -> bool {
+        matches!(&self.inner, Inner::Single(bucket) if bucket.unit() == Unit::Packets)
+            && self.action(Colour::Red) == Verdict::Drop
+    }
+
     /// The committed rate and burst.
     pub fn limit(&self) -> Limit {
         match &self.inner {

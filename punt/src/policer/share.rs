@@ -177,8 +177,8 @@ impl Share {
         if gate.source == source.bits() {
             return Err(gate.why);
         }
-        if gate.tokens <= gate.least {
-            return Err(gate.refuse(of, self.epoch_at(now), source, Refused::Interface));
+        if let Some(why) = gate.shut {
+            return Err(gate.refuse(of, self.epoch_at(now), source, why));
         }
         let hash = self.hash(key, source.bits());
         let seat = self.find_seat(hash);
@@ -238,6 +238,9 @@ impl Share {
         }
         let (tokens, depth) = fill.unwrap_or((u64::MAX, 0));
         let epoch = self.epoch_at(now);
+        if tokens == 0 && policer.drops_without_token() {
+            return Gate { shut: Some(Refused::Reason), ..gate };
+        }
         if tokens == 0 {
             of.activity.mark_short(epoch);
             return Gate { open: true, ..gate }; // the policer will say no
@@ -261,7 +264,9 @@ impl Share {
         gate.others = (all.saturating_sub(here), here.saturating_sub(1));
         gate.for_interfaces = most.min(gate.others.0 + newcomers);
         gate.for_sources = most.min(gate.others.1 + newcomers);
-        gate.least = if gate.alone { 0 } else { gate.kept(0, gate.for_interfaces, gate.for_sources).0 };
+        if !gate.alone && tokens <= gate.kept(0, gate.for_interfaces, gate.for_sources).0 {
+            gate.shut = Some(Refused::Interface);
+        }
         gate
     }
 

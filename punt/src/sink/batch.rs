@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::lane::Lane;
 use crate::record::{HEADER, Header};
 
-/// Records in a batch, at most.
-pub(super) const RECORDS: usize = 64;
+/// Records in a batch, at most. While the next is made up, a client that keeps up takes all that is in its socket's queue and falls asleep; to wake it
+/// takes as long as to send some records, and the more are in a batch, the less often.
+pub(super) const RECORDS: usize = 128;
 /// A batch that has as many bytes takes no more records.
-const BYTES: usize = 128 << 10;
+const BYTES: usize = 256 << 10;
 
 /// Where a header keeps how many records were lost.
 const LOST: std::ops::Range<usize> = 24..32;

@@ -298,7 +298,7 @@ Examples:
         /// The file; - for standard input
         file: PathBuf,
     },
-    /// Deletes all routes of a file, as \"route load\" reads it
+    /// Deletes all routes of a file, as `route load` reads it
     #[command(after_help = "Example:\n  puntctl route unload full-table.txt")]
     Unload {
         /// The file; - for standard input

@@ -51,9 +51,6 @@ pub const POLICERS: &[Column] = &[
     ("excess", Number),
     ("yellow", Detail),
     ("red", Detail),
-    ("green_packets", Count),
-    ("yellow_packets", Count),
-    ("red_packets", Count),
 ];
 
 pub const SINKS: &[Column] = &[
@@ -161,6 +158,7 @@ const SOURCE_STATS: &[Column] = &[
     ("reason", Word),
     ("interface", Word),
     ("source", Word),
+    ("pps", Number),
     ("packets", Count),
     ("refused", Count),
     ("error", Number),

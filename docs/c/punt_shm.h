@@ -65,7 +65,15 @@ static inline _Atomic uint64_t *punt_shm_word(const uint8_t *memory, size_t at) 
     return (_Atomic uint64_t *)(memory + at);
 }
 
+/* Says that everything returned so far is read, so that the engine may write there again. */
+static inline void punt_shm_release(struct punt_shm *punt) {
+    if (punt->ring < punt->rings)
+        atomic_store_explicit(punt_shm_word(punt->heads, (punt->ring + 1) * PUNT_ENTRY), punt->position[punt->ring], memory_order_release);
+}
+
+/* Everything returned so far counts as read. */
 static inline void punt_shm_close(struct punt_shm *punt) {
+    if (punt->records && punt->heads && punt->position) punt_shm_release(punt);
     if (punt->records) munmap((void *)punt->records, punt->records_size);
     if (punt->heads) munmap(punt->heads, punt->heads_size);
     if (punt->stream >= 0) close(punt->stream);
@@ -119,12 +127,6 @@ static inline int punt_shm_open(struct punt_shm *punt, const char *path) {
         punt->position[ring] = *punt_shm_word(punt->heads, (ring + 1) * PUNT_ENTRY);
     punt->ring = punt->rings;
     return 0;
-}
-
-/* Says that everything returned so far is read, so that the engine may write there again. */
-static inline void punt_shm_release(struct punt_shm *punt) {
-    if (punt->ring < punt->rings)
-        atomic_store_explicit(punt_shm_word(punt->heads, (punt->ring + 1) * PUNT_ENTRY), punt->position[punt->ring], memory_order_release);
 }
 
 /* The next record of the ring whose turn it is, if there is one. */

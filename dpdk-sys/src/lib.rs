@@ -22,6 +22,7 @@
 //! # Ok::<(), dpdk_sys::Error>(())
 //! ```
 
+pub mod at_hand;
 mod burst;
 mod cpu;
 mod eal;

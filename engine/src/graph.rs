@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 
+use dpdk_sys::at_hand::hold;
 use dpdk_sys::{Burst, Tag};
 use punt::dispatch::{Entry, Fate, Fates, Outbox, PassiveTo, Punted};
 
@@ -17,6 +18,9 @@ pub use crate::plan::{Miswired, Plan, Stages};
 
 /// Times every so many loops: two clock reads for each node would cost 4 cycles a packet.
 const TIMED_LOOP: u64 = 256;
+
+/// What a panic names behind the last node.
+const OFFERING: &str = "the offer to sinks";
 
 /// One worker's instance of the graph.
 pub struct Graph {
@@ -178,7 +182,8 @@ impl Graph {
         let timed = (self.loops + 1).is_multiple_of(TIMED_LOOP);
         let before = if timed { dpdk_sys::tsc() } else { 0 };
         self.step(at, context, given, |slot, next| {
-            slot.stage.receive(context, interface, burst, &mut slot.frame, next, slot.first_edge);
+            let Slot { stage, frame, first_edge, .. } = slot;
+            hold(frame, |frame| stage.receive(context, interface, burst, frame, next, *first_edge));
         });
         if timed {
             self.time(at, context, before, given);
@@ -200,6 +205,7 @@ impl Graph {
             }
         }
         if !self.leaving.is_empty() {
+            crate::panic::entering(OFFERING);
             self.offer_leaving(context);
         }
         if !self.freed.is_empty() {
@@ -227,7 +233,8 @@ impl Graph {
     fn run_stage(&mut self, at: usize, context: &Context) -> usize {
         let given = self.stages[at].frame.len();
         self.step(at, context, given, |slot, next| {
-            slot.stage.run(context, &mut slot.frame, next, slot.first_edge);
+            let Slot { stage, frame, first_edge, .. } = slot;
+            hold(frame, |frame| stage.run(context, frame, next, *first_edge));
         });
         given
     }
@@ -376,6 +383,12 @@ impl Graph {
     #[inline(never)]
     fn offer_leaving(&mut self, context: &Context) {
         let mut leaving = std::mem::take(&mut self.leaving);
+        hold(&mut leaving, |leaving| self.offer_runs(leaving, context));
+        self.freed.extend(leaving.drain(..).map(|packet| packet.mbuf));
+        self.leaving = leaving;
+    }
+
+    fn offer_runs(&mut self, leaving: &mut [Packet], context: &Context) {
         for packets in leaving.chunk_by_mut(|one, next| one.meta.reason == next.meta.reason) {
             let (reason, reasons) = (packets[0].meta.reason, &context.tables.punt.reasons);
             match reasons.get(reason, context.guard) {
@@ -390,8 +403,6 @@ impl Graph {
                 }
             }
         }
-        self.freed.extend(leaving.drain(..).map(|packet| packet.mbuf));
-        self.leaving = leaving;
     }
 
     /// Offers packets whose entry is the same.

@@ -4,6 +4,7 @@
 //! packet's way. The enum of a node's edges says all that can happen there; counters, statistics and the drawn graph come from it.
 
 use dpdk_sys::Burst;
+use dpdk_sys::at_hand::{hold, hold_each};
 use punt::reason::Reason;
 
 use crate::counters::Counters;
@@ -138,9 +139,12 @@ impl<N: Node> Stage for N {
     }
 
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], _: usize) {
-        for (packet, place) in frame.iter_mut().zip(next) {
-            *place = self.packet(context, packet).index();
-        }
+        let mut places = next.iter_mut();
+        hold_each(frame, |packet| {
+            if let Some(place) = places.next() {
+                *place = self.packet(context, packet).index();
+            }
+        });
     }
 }
 
@@ -158,7 +162,7 @@ pub trait Leads<B: Node>: Node {
     /// edge they take here.
     fn lead(&mut self, context: &Context, packets: &mut [Packet], rest: &mut Rest<B>) {
         for (at, packet) in packets.iter_mut().enumerate() {
-            let edge = self.packet(context, packet);
+            let edge = hold(packet, |packet| self.packet(context, packet));
             rest.take(at, edge, packet);
         }
     }
@@ -180,6 +184,7 @@ pub trait Leads<B: Node>: Node {
 /// What becomes of packets that are not ordinary for two joined nodes.
 pub struct Rest<'a, B> {
     context: &'a Context<'a>,
+    leader: &'static str,
     then: &'a mut B,
     row: &'a mut [u8],
 }
@@ -200,7 +205,10 @@ impl<B: Node> Rest<'_, B> {
     /// Not inlined, that the way of ordinary packets is compiled for them alone.
     #[inline(never)]
     fn through(&mut self, edges: u8, packet: &mut Packet) -> u8 {
-        match self.then.packet(self.context, packet).index() {
+        crate::panic::entering(B::NAME);
+        let edge = hold(packet, |packet| self.then.packet(self.context, packet)).index();
+        crate::panic::entering(self.leader);
+        match edge {
             0 => 0,
             edge => edges - 1 + edge,
         }
@@ -226,7 +234,8 @@ impl<A: Leads<B>, B: Node> Stage for Joined<A, B> {
 
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], _: usize) {
         next.fill(0);
-        self.0.lead(context, frame, &mut Rest { context, then: &mut self.1, row: next });
+        let leader = <A as Node>::NAME;
+        self.0.lead(context, frame, &mut Rest { context, leader, then: &mut self.1, row: next });
     }
 
     fn receive(
@@ -239,7 +248,7 @@ impl<A: Leads<B>, B: Node> Stage for Joined<A, B> {
         _: usize,
     ) {
         next.fill(0);
-        let mut rest = Rest { context, then: &mut self.1, row: next };
+        let mut rest = Rest { context, leader: <A as Node>::NAME, then: &mut self.1, row: next };
         self.0.lead_received(context, interface, burst, frame, &mut rest);
     }
 }

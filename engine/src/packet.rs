@@ -1,5 +1,6 @@
 //! A packet on its way through the graph: the mbuf, and what nodes tell each other about it.
 
+use std::fmt;
 use std::ops::BitOr;
 
 use crate::tables::Adjacency;
@@ -36,6 +37,26 @@ pub struct Meta {
     pub flags: Flags,
     /// The IP protocol, or for IPv6 the one behind the extension headers, once the local node has looked.
     pub protocol: u8,
+}
+
+/// Bytes of a frame that are shown to people: all headers, as a rule.
+const SHOWN: usize = 128;
+
+/// As a panic names it: what nodes know of it, and how the frame begins in hexadecimal.
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Meta { interface, l3, l4, .. }, mut bytes) = (self.meta, [0; SHOWN]);
+        write!(f, "{} bytes, in on interface {interface}", self.mbuf.len())?;
+        for (name, offset) in [("L3", l3), ("L4", l4)] {
+            if offset != NO_OFFSET {
+                write!(f, ", {name} at {offset}")?;
+            }
+        }
+        f.write_str(": ")?;
+        let shown = self.mbuf.copy_to(&mut bytes);
+        bytes[..shown].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(if shown < self.mbuf.len() as usize { "…" } else { "" })
+    }
 }
 
 /// The offset of a header that is not there.
@@ -145,6 +166,20 @@ mod tests {
     #[test]
     fn a_packet_in_a_frame_is_half_a_cache_line() {
         assert_eq!(size_of::<Packet>(), 32);
+    }
+
+    #[test]
+    fn it_is_shown_as_its_first_bytes_and_what_is_known_of_it() {
+        let shown = |segments: &[&[u8]], l3, l4| {
+            let mut packet = Packet::new(dpdk_sys::Packet::from_segments(segments), 3);
+            (packet.meta.l3, packet.meta.l4) = (l3, l4);
+            let shown = format!("{packet:?}");
+            packet.mbuf.free();
+            shown
+        };
+        assert_eq!(shown(&[&[2, 0xff], &[7]], NO_OFFSET, NO_OFFSET), "3 bytes, in on interface 3: 02ff07");
+        let beginning = format!("203 bytes, in on interface 3, L3 at 14, L4 at 34: {}…", "01".repeat(128));
+        assert_eq!(shown(&[&[1; 100], &[1; 103]], 14, 34), beginning);
     }
 
     #[test]

@@ -48,18 +48,11 @@ impl Punted for Packet {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn source(&self) -> Source {
-        let (bytes, l3) = (self.bytes(), self.meta.l3 as usize);
-        let header = bytes.get(l3..).unwrap_or_default();
-        match header.first().map(|first| first >> 4) {
-            Some(4) if let Some(address) = header.get(12..16).and_then(<[u8]>::first_chunk) => {
-                Source::ip4(*address)
-            }
-            Some(6) if let Some(address) = header.get(8..24).and_then(<[u8]>::first_chunk) => {
-                Source::ip6(*address)
-            }
-            _ => Source::mac(bytes.get(6..12).and_then(<[u8]>::first_chunk).copied().unwrap_or_default()),
+        match self.l3::<16>() {
+            Some(&[first, .., a, b, c, d]) if first >> 4 == 4 => Source::ip4([a, b, c, d]),
+            _ => other_source(self),
         }
     }
 
@@ -98,6 +91,19 @@ impl Punted for Packet {
             _ => {}
         }
         facts
+    }
+}
+
+/// Who sent what is not IPv4.
+#[inline(never)]
+fn other_source(packet: &Packet) -> Source {
+    match packet.l3::<24>() {
+        Some(header) if header[0] >> 4 == 6 => {
+            Source::ip6(header[8..].first_chunk().copied().unwrap_or_default())
+        }
+        _ => {
+            Source::mac(packet.bytes().get(6..12).and_then(<[u8]>::first_chunk).copied().unwrap_or_default())
+        }
     }
 }
 

@@ -61,6 +61,12 @@ impl Facts for Names {
         look(&self.interfaces, index)
     }
 
+    fn interface_named(&self, name: &str) -> Option<(u32, Interface)> {
+        let interfaces = self.interfaces.read().unwrap_or_else(PoisonError::into_inner);
+        let (index, found) = interfaces.iter().find(|(_, interface)| interface.name == name)?;
+        Some((*index, found.clone()))
+    }
+
     fn registration(&self, id: u32) -> Option<Arc<Settled>> {
         look(&self.books, id)
     }
@@ -156,8 +162,8 @@ impl Means for Tools {
     fn open(&self, sink: Arc<Sink>, target: &Target) -> Result<Arc<dyn Open>, String> {
         let workshop = &self.0;
         let said = |error: std::io::Error| format!("sink {} cannot go to {target}: {error}", sink.name);
-        let output = Output::new(target, &workshop.setup.directory).map_err(said)?;
-        let inject = matches!(output, Output::Unix { .. } | Output::Shm(_)).then(|| workshop.inject(&sink));
+        let output = Output::new(target, &workshop.setup.directory);
+        let inject = output.injects().then(|| workshop.inject(&sink));
         let facts = workshop.names.clone();
         let prologue = Some(prologue(workshop.setup.affinity));
         let running = Running::start(sink.clone(), output, facts, inject, prologue);

@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::os::unix::net::UnixDatagram;
+use std::io::Write;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::thread;
+use std::time::Instant;
 
 use common::Rig;
 use common::client::Client;
@@ -144,5 +147,40 @@ fn what_the_graph_cannot_do_with_it_is_a_counted_drop() {
     inject(&mut rig, &client, &record(SEND, wan, &lldp(60)));
     assert_eq!(rig.dropped("inject", "interface is down"), 1);
     inject(&mut rig, &client, &record(ROUTE4, wan, &udp4("10.0.1.1", "10.0.1.77", 64, &[])));
+    rig.finish();
+}
+
+#[test]
+fn what_a_client_injects_too_fast_is_refused_and_counted_to_the_packet() {
+    const RECORDS: u64 = 20_000;
+    let mut rig = router();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("shm");
+    rig.call("sink.add", &format!(r#"{{"name": "a", "target": "shm:{}"}}"#, path.display()));
+    let wan = rig.index("wan");
+    let mut stream = UnixStream::connect(&path).expect("the engine listens");
+    let records = record(SEND, wan, &lldp(60)).repeat(RECORDS as usize);
+    let begin = Instant::now();
+    let (mut sent, [passed, refused, foreign]) = rig.meanwhile(|rig| {
+        let writer = thread::spawn(move || stream.write_all(&records).map(|()| stream));
+        let mut sent = 0;
+        let books = loop {
+            sent += rig.take(WAN).len() as u64;
+            let books = counts(&rig.row("sink.list", "name", "a"));
+            if books.iter().sum::<u64>() == RECORDS {
+                break books;
+            }
+            assert!(begin.elapsed().as_secs() < 30, "{books:?}");
+        };
+        writer.join().expect("it does not panic").expect("the engine reads");
+        (sent, books)
+    });
+    // A client may inject 4,096 packets at once, and 100,000 in a second.
+    let may = 4_096 + begin.elapsed().as_micros() as u64 / 10 + 1;
+    sent += rig.take(WAN).len() as u64;
+    assert_eq!((passed + refused, foreign), (RECORDS, 0));
+    assert!((4_096..=may).contains(&passed), "{passed} passed, {may} may");
+    let no_room = rig.interfaces()["wan"].tx_dropped;
+    assert_eq!(sent + no_room, passed, "what passed went out of the interface");
     rig.finish();
 }

@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::Rig;
@@ -288,21 +291,63 @@ fn a_client_that_is_missing_dies_and_comes_back_is_counted_by_cause() {
     rig.finish();
 }
 
+/// A client that is a program of its own, bound at `path`.
+struct Process(Child);
+
+impl Process {
+    fn start(path: &Path) -> Process {
+        let _ = std::fs::remove_file(path);
+        let program = "import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); \
+                       print('bound', flush=True); s.recv(1)";
+        let mut command = Command::new("python3");
+        command.args(["-c", program]).arg(path).stdout(Stdio::piped());
+        let mut process = Process(command.spawn().expect("python3 runs"));
+        let mut said = [0; 6];
+        process.0.stdout.take().expect("a pipe").read_exact(&mut said).expect("it binds");
+        process
+    }
+}
+
+impl Drop for Process {
+    /// Killed, as by `kill -9`: its socket's file stays.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How long the threads of this process of these names have waited for a CPU that others had.
+fn waited(names: &[&str]) -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").expect("procfs").flatten();
+    let read = |thread: &Path, what| std::fs::read_to_string(thread.join(what)).unwrap_or_default();
+    let of = |thread: std::fs::DirEntry| {
+        let thread = thread.path();
+        let is_one = names.contains(&read(&thread, "comm").trim());
+        let waited = || read(&thread, "schedstat").split(' ').nth(1)?.parse::<u64>().ok();
+        if is_one { waited().expect("the kernel says how long a thread waits") } else { 0 }
+    };
+    Duration::from_nanos(threads.map(of).sum())
+}
+
 #[test]
-fn a_client_that_is_back_is_found_within_100_milliseconds() {
+fn a_client_that_was_killed_and_is_back_is_found_within_100_milliseconds_each_time() {
     let mut rig = router();
     let there = path("late");
     rig.call("sink.add", &format!(r#"{{"name": "late", "target": "unix:{}"}}"#, there.display()));
-    // Other programs of a busy machine may hold up one look, but not each of ten.
-    let found = (0..10).map(|_| {
+    let this = std::fs::read_to_string("/proc/thread-self/comm").expect("procfs");
+    let names = ["sink-late", this.trim()];
+    for time in 1..=10 {
         rig.until("sink.list", "name", "late", |row| row["state"] == "suspended");
-        let begin = Instant::now();
-        let _client = Client::new("late");
+        let _client = Process::start(&there);
+        let (begin, before) = (Instant::now(), waited(&names));
         rig.until("sink.list", "name", "late", |row| row["state"] == "active");
-        begin.elapsed()
-    });
-    let fastest = found.min().expect("ten of them");
-    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+        // What other programs take of the CPUs is nothing that the engine could do about.
+        let (took, others) = (begin.elapsed(), waited(&names) - before);
+        assert!(
+            took < Duration::from_millis(100) + others,
+            "{took:?}, {others:?} of it for others, time {time}"
+        );
+    }
     rig.finish();
 }
 

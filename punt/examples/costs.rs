@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use punt::claims::Protocol;
 use punt::clock::Clock;
-use punt::control::types::sink::{Life, SinkAdd, SinkState};
-use punt::desk::{self, Desk, Means, Open, Place, Setup, Static, Tables, Wanted};
+use punt::control::types::sink::{Life, SinkAdd};
+use punt::desk::{self, ByHand, Desk, Place, Setup, Static, Tables, Wanted};
 use punt::dispatch::{Fairness, Outbox, Punted, Tag};
 use punt::facts::Facts;
 use punt::policer::{Limit, Rate, Shape, Share, Source, Talkers};
 use punt::quiescent::Domain;
 use punt::reason::{Action, Class};
-use punt::sink::{Dirty, Settled, Sink};
+use punt::sink::Dirty;
 use punt::target::Target;
 
 const HZ: u64 = 1_000_000_000;
@@ -46,34 +46,6 @@ impl Punted for Packet {
     }
 }
 
-struct NoThreads;
-
-impl Means for NoThreads {
-    fn open(&self, _: Arc<Sink>, _: &Target) -> Result<Arc<dyn Open>, String> {
-        Ok(Arc::new(NoThreads))
-    }
-
-    fn name(&self, _: u32, _: Option<&str>) {}
-
-    fn settle(&self, _: u32, _: Option<Arc<Settled>>) {}
-}
-
-impl Open for NoThreads {
-    fn state(&self) -> SinkState {
-        SinkState::Active
-    }
-
-    fn inject(&self) -> Option<String> {
-        None
-    }
-
-    fn injected(&self) -> [u64; 3] {
-        [0; 3]
-    }
-
-    fn close(&self) {}
-}
-
 /// A desk with as many built-in reasons as an engine has: one a UDP port.
 fn desk(domain: &Arc<Domain>) -> Desk {
     let statics: Vec<Static> = (1..=STATICS)
@@ -96,7 +68,7 @@ fn desk(domain: &Arc<Domain>) -> Desk {
         workers: 1,
         now: || 0,
         clock: Arc::new(Clock::new(HZ, 0)),
-        means: Box::new(NoThreads),
+        means: Box::new(ByHand),
         memory: desk::MEMORY,
         fairness: vec![fairness()],
     };

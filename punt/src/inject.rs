@@ -18,7 +18,7 @@ use crate::socket;
 use crate::target::Header;
 
 /// Datagrams taken at once, before it is output's turn again.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 /// Packets per second that one client may inject.
 const RATE: u32 = 100_000;
 /// Packets that it may inject at once.
@@ -31,7 +31,7 @@ const TAG: usize = 4;
 
 /// What a sink's thread needs to take what its client injects.
 pub struct Inject {
-    /// Where the client sends to: an absolute path, or `@` and an abstract name.
+    /// Where the client sends to: an absolute path, `@` and an abstract name, or the name of a TAP interface.
     pub address: String,
     /// Where good records go. The thread is the producer; one worker is the consumer.
     pub ring: Arc<Ring>,
@@ -98,7 +98,8 @@ impl Judge {
 /// The thread's end of a socket for datagrams.
 pub(crate) struct Injector {
     judge: Judge,
-    socket: Arc<UnixDatagram>,
+    _place: socket::Place,
+    socket: UnixDatagram,
     client: SocketAddr,
     datagram: Vec<u8>,
 }
@@ -106,18 +107,19 @@ pub(crate) struct Injector {
 impl Injector {
     /// Binds the socket for the client at `client`, which writes records with `header`.
     pub fn open(inject: Inject, client: &str, header: Header) -> io::Result<Injector> {
-        let socket = socket::bind(&inject.address, 0o660)?;
+        let (place, socket) = socket::bind(&inject.address, 0o660)?;
         socket.set_nonblocking(true)?;
         Ok(Injector {
             client: socket::address(client)?,
             judge: Judge::new(inject, header),
-            socket: Arc::new(socket),
+            _place: place,
+            socket,
             datagram: vec![0; HEADER + FRAME],
         })
     }
 
     /// The socket.
-    pub fn socket(&self) -> &Arc<UnixDatagram> {
+    pub fn socket(&self) -> &UnixDatagram {
         &self.socket
     }
 
@@ -146,12 +148,6 @@ impl Injector {
         }
         self.judge.publish();
         taken == AT_ONCE
-    }
-}
-
-impl Drop for Injector {
-    fn drop(&mut self) {
-        socket::remove(self.judge.address());
     }
 }
 
@@ -298,6 +294,57 @@ mod tests {
     }
 
     const VPP: usize = 8;
+
+    /// An engine with an interface of every index.
+    struct Lan;
+
+    impl Facts for Lan {
+        fn reason(&self, _: u32) -> Option<String> {
+            None
+        }
+        fn interface(&self, _: u32) -> Option<crate::sink::Interface> {
+            Some(crate::sink::Interface { name: "lan".into(), mac: [2, 0, 0, 0, 0, 1], mtu: 1500 })
+        }
+        fn registration(&self, _: u32) -> Option<Arc<crate::sink::Settled>> {
+            None
+        }
+    }
+
+    #[test]
+    fn records_pass_at_the_rate_of_a_client_and_each_other_one_is_counted() {
+        let (ring, pending) = (Arc::new(Ring::new(4 << 20)), Arc::new(AtomicBool::new(false)));
+        let inject = Inject { address: "@x".into(), ring: ring.clone(), pending };
+        let mut judge = Judge::new(inject, Header::Punt);
+        let good = punt(header(SEND, 60), &[7; 60]);
+        let start = Instant::now();
+        let mut taken = (0, 0);
+        // Microseconds since the start, records that come then, and how many of these pass.
+        for (after, records, passes) in [
+            (0, 5_000, 4_096),
+            (10, 3, 1),
+            (1_000, 200, 99),
+            (1_000, 1, 0),
+            (2_000, 50, 50),
+            (60_000_000, 10_000, 4_096),
+        ] {
+            let now = start + Duration::from_micros(after);
+            (0..records).for_each(|_| judge.take(&good, now, &Lan));
+            judge.publish();
+            let (mut handed, mut record) = (0, Vec::new());
+            while ring.read(&mut record) {
+                handed += 1;
+            }
+            taken = (taken.0 + passes, taken.1 + records - passes);
+            assert_eq!(handed, passes, "after {after} us");
+            let counts = judge.counts();
+            assert_eq!((counts.injected.get(), counts.inject_errors.get()), taken, "after {after} us");
+        }
+        // What is no record costs the client nothing of its rate.
+        judge.take(b"nonsense", start + Duration::from_secs(120), &Lan);
+        (0..4_096).for_each(|_| judge.take(&good, start + Duration::from_secs(120), &Lan));
+        let counts = judge.counts();
+        assert_eq!((counts.injected.get(), counts.inject_errors.get()), (taken.0 + 4_096, taken.1 + 1));
+    }
 
     #[test]
     fn the_bucket_gives_its_burst_and_then_its_rate() {

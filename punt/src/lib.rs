@@ -6,6 +6,7 @@
 //! - [`reason`], [`class`], [`registry`]: the named exceptions for which a packet is punted.
 //! - [`record`], [`ring`], [`segment`]: what a sink receives, the way it takes from a worker, and how a client may share it.
 //! - [`sink`], [`waker`], [`inject`]: the threads that write what workers put into rings, how they wake, and the way back.
+//! - [`socket`]: Unix sockets by the addresses that operators write.
 //! - [`quiescent`]: changing what workers read, while they read it.
 //! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
 //! - [`policer`]: who may pass, and how often; shared by all workers.
@@ -36,7 +37,7 @@ pub mod registry;
 pub mod ring;
 pub mod segment;
 pub mod sink;
-mod socket;
+pub mod socket;
 mod sync;
 pub mod target;
 pub mod value;

@@ -16,7 +16,9 @@ use std::os::unix::net::UnixStream;
 use std::slice;
 
 use memmap2::{MmapOptions, MmapRaw};
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
@@ -111,14 +113,31 @@ impl AsRawFd for Mapping {
     }
 }
 
-/// Receives bytes from a Unix stream, and the files that came with them: how many bytes, and the files.
+/// Memory that what was sent on this Unix stream takes until the other end receives it, in bytes; 0 once it has received all, or is closed.
 ///
 /// # Errors
 /// What the system says.
-pub(crate) fn receive(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+pub(crate) fn unreceived(stream: &UnixStream) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the system writes one `int` there.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
+    Errno::result(result)?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Receives bytes from a Unix stream, and the files that came with them: how many bytes, and the files.
+///
+/// # Errors
+/// What the system says; `WouldBlock` if there is nothing and it is not to be waited for.
+pub(crate) fn receive(
+    stream: &UnixStream,
+    bytes: &mut [u8],
+    waits: bool,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; 2]);
     let mut slices = [IoSliceMut::new(bytes)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let waits = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | waits;
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
     let mut files = Vec::new();
     for control in message.cmsgs()? {

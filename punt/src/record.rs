@@ -151,6 +151,7 @@ impl Header {
     ///
     /// # Errors
     /// If the bytes are no whole record of a version that this program knows. A longer header is none: what is not known is skipped.
+    #[inline]
     pub fn read(record: &[u8]) -> Result<(Header, &[u8]), Malformed> {
         let head: &[u8; HEADER] = record.first_chunk().ok_or(Malformed::Short(record.len()))?;
         if head[..4] != MAGIC {
@@ -164,9 +165,10 @@ impl Header {
             HEADER.. => record.get(length as usize..).ok_or(Malformed::HeaderLength(length))?,
             _ => return Err(Malformed::HeaderLength(length)),
         };
+        let (eights, _) = head.as_chunks();
         let mut words = [0; HEADER_WORDS];
-        for (word, eight) in words.iter_mut().zip(head.chunks_exact(8)) {
-            *word = eight.iter().rev().fold(0, |word, byte| word << 8 | *byte as u64);
+        for (word, eight) in words.iter_mut().zip(eights) {
+            *word = u64::from_le_bytes(*eight);
         }
         let header = Header::from_words(&words);
         if header.captured as usize != frame.len() {

@@ -5,6 +5,7 @@
 //! unix:@bfdd?header=vpp       an abstract name; with the header of VPP's punt socket
 //! shm:/run/puntd/fast.sock    shared memory, handed over at that socket
 //! tap:punt0                   a TAP interface
+//! tap:lan?interface=lan       the same, and what the host sends into it leaves by the interface lan
 //! pcapng:bgp.pcapng?size=64M&files=4
 //! null                        counted and gone
 //! ```
@@ -37,8 +38,13 @@ pub enum Target {
     },
     /// Rings in shared memory, which a client gets at this socket: an absolute path.
     Shm(String),
-    /// A TAP interface of that name.
-    Tap(String),
+    /// A TAP interface of the host.
+    Tap {
+        /// What the host calls it.
+        name: String,
+        /// The router's interface by which that leaves which the host sends into it; without one it goes nowhere.
+        interface: Option<String>,
+    },
     /// A capture file that Wireshark reads.
     Pcapng {
         /// Below `[punt] directory`.
@@ -72,7 +78,7 @@ impl Target {
         match self {
             Target::Unix { .. } => "unix",
             Target::Shm(_) => "shm",
-            Target::Tap(_) => "tap",
+            Target::Tap { .. } => "tap",
             Target::Pcapng { .. } => "pcapng",
             Target::Null => "null",
         }
@@ -87,7 +93,7 @@ impl Target {
             Target::Unix { address: path, .. } | Target::Shm(path) => {
                 format!("unix:{}", spelled(path.as_ref()))
             }
-            Target::Tap(name) => format!("tap:{name}"),
+            Target::Tap { name, .. } => format!("tap:{name}"),
             Target::Pcapng { file, .. } => {
                 let file = Path::new(file);
                 let below = file.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
@@ -104,7 +110,8 @@ impl fmt::Display for Target {
             Target::Unix { address, header: Header::Punt } => format!("unix:{address}"),
             Target::Unix { address, header: Header::Vpp } => format!("unix:{address}?header=vpp"),
             Target::Shm(path) => format!("shm:{path}"),
-            Target::Tap(name) => format!("tap:{name}"),
+            Target::Tap { name, interface: None } => format!("tap:{name}"),
+            Target::Tap { name, interface: Some(interface) } => format!("tap:{name}?interface={interface}"),
             Target::Pcapng { file, size, files } => {
                 let size = size.map(|size| format!("size={}", Size(size)));
                 let files = files.map(|files| format!("files={files}"));
@@ -165,12 +172,10 @@ fn read(text: &str) -> Result<Target, String> {
     match (kind, options) {
         ("unix", _) => unix(place, options),
         ("shm", None) => absolute(place).map(Target::Shm),
-        ("tap", None) => tap(place),
+        ("tap", _) => tap(place, options),
         ("pcapng", _) => pcapng(place, options),
         ("null", None) if text == "null" => Ok(Target::Null),
-        ("shm" | "tap", Some(_)) => {
-            Err(format!("has options, and {kind}: takes none; leave out what follows ?"))
-        }
+        ("shm", Some(_)) => Err("has options, and shm: takes none; leave out what follows ?".into()),
         ("null", _) => Err("has something after null; write null alone".into()),
         _ => Err("is no target; write unix:PATH, shm:PATH, tap:NAME, pcapng:FILE or null".into()),
     }
@@ -199,14 +204,29 @@ fn unix(place: &str, options: Option<&str>) -> Result<Target, String> {
     Ok(Target::Unix { address, header: header.unwrap_or_default() })
 }
 
-fn tap(name: &str) -> Result<Target, String> {
+fn tap(name: &str, options: Option<&str>) -> Result<Target, String> {
     let fits = (1..=MAX_TAP).contains(&name.len()) && name != "." && name != "..";
-    if fits && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) {
-        return Ok(Target::Tap(name.into()));
+    if !fits || name.contains(|c: char| c == '/' || c == ':' || c == '%' || c.is_whitespace()) {
+        return Err(format!(
+            "names no interface; write 1 to {MAX_TAP} bytes without blank, slash, colon and percent sign, as tap:punt0"
+        ));
     }
-    Err(format!(
-        "names no interface; write 1 to {MAX_TAP} bytes without blank, slash and colon, as tap:punt0"
-    ))
+    let mut interface = None;
+    for (key, value) in pairs(options)? {
+        match (key, value) {
+            ("interface", _) if interface.is_some() => return Err(twice(key)),
+            ("interface", "") => {
+                return Err("names no interface after interface=; write one of the router's".into());
+            }
+            ("interface", _) => interface = Some(value.into()),
+            _ => {
+                return Err(format!(
+                    "has the option {key:?}, which tap: does not take; it takes interface=NAME"
+                ));
+            }
+        }
+    }
+    Ok(Target::Tap { name: name.into(), interface })
 }
 
 fn pcapng(file: &str, options: Option<&str>) -> Result<Target, String> {
@@ -294,6 +314,7 @@ mod tests {
             "unix:@bfdd?header=vpp",
             "shm:/run/puntd/fast.sock",
             "tap:punt0",
+            "tap:punt0?interface=lan.100",
             "pcapng:bgp.pcapng",
             "pcapng:a/b.pcapng?size=64M&files=4",
             "pcapng:/var/lib/puntd/b?size=100000",
@@ -329,11 +350,21 @@ mod tests {
             ("unix:/s?files=1", "has the option \"files\", which unix: does not take; it takes header=vpp"),
             ("unix:/s?header=vpp&header=vpp", "has the option \"header\" twice; leave one"),
             ("shm:/s?header=vpp", "has options, and shm: takes none; leave out what follows ?"),
-            ("tap:", "names no interface; write 1 to 15 bytes without blank, slash and colon, as tap:punt0"),
+            (
+                "tap:",
+                "names no interface; write 1 to 15 bytes without blank, slash, colon and percent sign, as tap:punt0",
+            ),
             (
                 "tap:sixteen-letters-",
-                "names no interface; write 1 to 15 bytes without blank, slash and colon, as tap:punt0",
+                "names no interface; write 1 to 15 bytes without blank, slash, colon and percent sign, as tap:punt0",
             ),
+            (
+                "tap:tap%d",
+                "names no interface; write 1 to 15 bytes without blank, slash, colon and percent sign, as tap:punt0",
+            ),
+            ("tap:a?interface=", "names no interface after interface=; write one of the router's"),
+            ("tap:a?interface=b&interface=c", "has the option \"interface\" twice; leave one"),
+            ("tap:a?mtu=9", "has the option \"mtu\", which tap: does not take; it takes interface=NAME"),
             ("pcapng:", "names no file; write one as pcapng:bgp.pcapng"),
             ("pcapng:a/", "names no file; write one as pcapng:bgp.pcapng"),
             ("pcapng:a/../../b", "leads up by ..; a capture is written below the directory of [punt]"),
@@ -355,7 +386,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_reads_reads_back(text in "(unix|shm|tap|pcapng|null)(:[/@.a-z]{0,6}(\\?(size|files|header)=[0-9]{1,6}[KMG]?)?)?|.{0,20}") {
+        fn what_reads_reads_back(text in "(unix|shm|tap|pcapng|null)(:[/@.a-z]{0,6}(\\?(size|files|header|interface)=[0-9]{1,6}[KMG]?)?)?|.{0,20}") {
             if let Ok(target) = text.parse::<Target>() {
                 prop_assert_eq!(target.to_string().parse(), Ok(target));
             }

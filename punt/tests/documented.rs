@@ -21,7 +21,7 @@ fn matches_and_targets_read() {
         assert_eq!(read.to_string().parse(), Ok(read));
     }
     let targets = words("Targets");
-    assert!(targets.len() == 7 && targets.contains(&"null"), "{targets:?}");
+    assert!(targets.len() == 8 && targets.contains(&"null"), "{targets:?}");
     for text in targets {
         assert_eq!(text.parse::<Target>().map(|target| target.to_string()), Ok(text.into()));
     }

@@ -2,11 +2,17 @@
 
 mod common;
 
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Rig, errors, frame, text, wait};
 use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use punt::Class;
 use punt::client::Client;
 use punt::lane::Lane;
@@ -145,14 +151,122 @@ fn there_is_one_client_at_a_time() {
     let [lane, _] = rig.lanes(Class::Route, 64 << 10);
     let mut first = client(&rig, &path);
     let mut second = Client::shared(&path).expect("a socket");
-    let refused = second.try_receive().err().expect("refused");
+    let refused = second.inject_at(&path).expect_err("refused");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(refused.to_string(), "another client is connected; there can be one at a time");
     assert!(rig.punt(&lane, metadata(0), b"first"));
     assert_eq!(receive(&mut first, 1)[0].1, b"first");
     drop(first);
     wait("its end", || rig.sink.suspended() == Some(NOBODY));
-    assert_eq!(second.try_receive().expect("its turn").count(), 0);
+    second.inject_at(&path).expect("its turn");
+}
+
+#[test]
+fn clients_that_take_nothing_and_stay_cost_no_other_sink_anything() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [path, elsewhere] = ["shm", "other"].map(|name| text(&directory.path().join(name)));
+    let (rig, other) = (Rig::shm(&path), Rig::shm(&elsewhere));
+    // Each says that it is over, and keeps what it was given where the system counts it.
+    let stay: Vec<UnixStream> = (0..4)
+        .map(|_| {
+            let stream = UnixStream::connect(&path).expect("it listens");
+            wait("its turn", || rig.sink.suspended().is_none());
+            stream.shutdown(Shutdown::Write).expect("connected");
+            wait("its end", || rig.sink.suspended() == Some(NOBODY));
+            stream
+        })
+        .collect();
+    for refused in 1..=2 {
+        let mut late = Client::shared(&path).expect("a socket");
+        let error = late.inject_at(&path).expect_err("refused");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        let why = "clients that came before have not taken their memory and have not gone; end them first";
+        assert_eq!(error.to_string(), why);
+        assert_eq!(errors(&rig.sink.refused_clients), [(Errno::ETOOMANYREFS as i32, refused)]);
+    }
+    let _elsewhere = client(&other, &elsewhere);
+    assert_eq!(errors(&other.sink.refused_clients), []);
+    drop(stay);
+    let _served = client(&rig, &path);
+}
+
+#[test]
+fn to_look_for_records_waits_neither_at_the_door_nor_for_the_memory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = text(&directory.path().join("shm"));
+    // An engine that is busy, with room for two at its door.
+    let door = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None);
+    let door = door.expect("a socket");
+    nix::sys::socket::bind(door.as_raw_fd(), &UnixAddr::new(path.as_str()).expect("an address"))
+        .expect("free");
+    nix::sys::socket::listen(&door, Backlog::new(1).expect("small")).expect("it listens");
+    let door = UnixListener::from(door);
+    door.set_nonblocking(true).expect("ours");
+    let mut clients = [(); 3].map(|()| Client::shared(&path).expect("a socket"));
+    for _ in 0..2 {
+        for client in &mut clients {
+            assert_eq!(client.try_receive().expect("nothing yet").count(), 0);
+        }
+    }
+    let (at_the_door, _) = door.accept().expect("the first");
+    door.accept().expect("the second");
+    assert!(door.accept().is_err(), "each comes once, and for the third there was no room");
+    (&at_the_door).write_all(b"refused: busy\n").expect("it reads");
+    let error = clients[0].try_receive().err().expect("it is told");
+    assert_eq!((error.kind(), error.to_string().as_str()), (std::io::ErrorKind::ConnectionRefused, "busy"));
+    assert_eq!(clients[2].try_receive().expect("nothing yet").count(), 0);
+    door.accept().expect("now there is room for the third");
+}
+
+#[test]
+fn a_client_that_only_injects_finds_the_next_engine() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = text(&directory.path().join("shm"));
+    let mut rig = Rig::shm(&path);
+    let mut client = client(&rig, &path);
+    for _ in 0..3 {
+        client.inject(SEND, 1, &frame(60, 1)).expect("sent");
+        client.inject_at(&path).expect("it is there still");
+        wait("it", || rig.running().injected().is_some_and(|counts| counts.injected.get() == 1));
+        rig.running.take().expect("running").stop();
+        rig = Rig::shm(&path);
+        let error = client.inject(SEND, 1, &frame(60, 1)).expect_err("the engine has gone");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        client.inject_at(&path).expect("the next one");
+    }
+}
+
+#[test]
+fn what_a_c_client_took_before_it_closed_is_delivered() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [path, source, program] = ["shm", "three.c", "three"].map(|name| text(&directory.path().join(name)));
+    let three = r#"
+        #include "punt_shm.h"
+        int main(int argc, char **argv) {
+            struct punt_shm punt;
+            if (punt_shm_open(&punt, argv[argc - 1]) < 0) return 1;
+            for (int took = 0; took < 3;)
+                if (punt_shm_next(&punt)) took++;
+                else if (punt_shm_wait(&punt, 10000) <= 0) return 2;
+            punt_shm_close(&punt);
+            return 0;
+        }"#;
+    std::fs::write(&source, three).expect("a file");
+    let header = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/c");
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-Wall", "-Werror", "-I", header, "-o", &program, &source]);
+    assert!(cc.status().expect("a C compiler").success());
+    let rig = Rig::shm(&path);
+    let [lane, _] = rig.lanes(Class::Route, 64 << 10);
+    let mut client = Command::new(&program).arg(&path).spawn().expect("it runs");
+    wait("the client", || rig.sink.suspended().is_none());
+    for number in 0..3 {
+        assert!(rig.punt(&lane, metadata(number), b"frame"));
+    }
+    assert_eq!(client.wait().expect("it ends").code(), Some(0));
+    wait("its end", || rig.sink.suspended() == Some(NOBODY));
+    wait("the count", || lane.backlog() == 0);
+    assert_eq!((lane.outcome.delivered.get(), lane.outcome.errors.sum()), (3, 0));
 }
 
 #[test]

@@ -159,7 +159,8 @@ TARGET is one of
   unix:PATH             datagrams to the socket that the client bound there; unix:@NAME is an abstract one
   unix:PATH?header=vpp  the same for a client that was written for VPP
   shm:PATH              shared memory, which a client gets at that socket
-  tap:NAME              a TAP interface
+  tap:NAME              a TAP interface of the host
+  tap:NAME?interface=IF the same; what the host sends into it leaves by IF
   pcapng:FILE?size=64M&files=4  capture files below the directory of [punt]
   null                  nothing but counters
 Paths are the engine's, so they begin with a slash.

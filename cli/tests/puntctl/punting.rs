@@ -168,7 +168,7 @@ fn lists_are_tables_or_arrays() {
             }
             "stats.sources" => {
                 assert_eq!(params["reason"], "l2.arp-request");
-                json!([{"reason":"l2.arp-request","interface":"wan","source":"10.0.1.7/32","packets":90,"refused":80,"error":1}])
+                json!([{"reason":"l2.arp-request","interface":"wan","source":"10.0.1.7/32","pps":12,"packets":90,"refused":80,"error":1}])
             }
             _ => json!([]),
         };
@@ -192,7 +192,7 @@ bfdd  unix:/s  suspended  operator     -      -    4096          3  ECONNREFUSED
     );
     assert_eq!(
         engine.run("stats sources --reason l2.arp-request").well(),
-        "reason          interface  source       packets  refused  error\nl2.arp-request  wan        10.0.1.7/32       90       80      1\n"
+        "reason          interface  source       pps  packets  refused  error\nl2.arp-request  wan        10.0.1.7/32   12       90       80      1\n"
     );
     assert_eq!(engine.run("stats sinks --json").json()[0]["errors"]["ENOENT"], 2);
     for list in ["policer", "passive"] {

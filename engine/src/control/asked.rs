@@ -1,9 +1,12 @@
 //! What a configuration asks for of punting, and what is set, as a configuration asks for it.
 
+use punt::Class;
 use punt::control::types::{
-    Life, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet, Register, RegistrationRow, SinkAdd,
+    ClassSet, Life, PassiveKey, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet, Register,
+    RegistrationRow, SinkAdd,
 };
 use punt::desk::{Wanted, limit_of};
+use punt::policer::Rate;
 
 use super::punting::{interface, register, set_passive};
 use super::{Control, Refused};
@@ -12,75 +15,133 @@ use crate::config::{Config, write};
 /// Who registers what a configuration says.
 const OWNER: &str = "configuration";
 
+/// Something to do for a configuration.
+pub(super) enum Change<'a> {
+    Budget(Rate),
+    // What an earlier configuration asked for and this one does not, or otherwise.
+    ResetPolicer(Policed),
+    Unregister(u32),
+    ForgetPassive(PassiveKey),
+    DeleteSink(String),
+    ResetClass(Class),
+    ResetReason(String),
+    // What is asked for and is not there.
+    AddSink(&'a SinkAdd),
+    Register(&'a Register),
+    SetPassive(&'a PassiveSet),
+    SetReason(&'a ReasonSet),
+    SetClass(&'a ClassSet),
+    /// When all else is there.
+    SetPolicer,
+}
+
 impl Control {
     /// Makes of reasons, sinks, registrations and the passive punt what `config` says. What operators made and it does not mention stays.
     /// Returns how many changes that took. The caller puts back what was before on an error.
     pub(super) fn apply_punting(&mut self, config: &Config) -> Result<usize, Refused> {
-        let mut changes = 0;
-        let now = self.desk.now();
-        if config.punt.budget != self.desk.budget().shape().total {
-            self.desk
-                .budget()
-                .set_total(config.punt.budget, now)
-                .map_err(|error| Refused::new(format!("punt.budget: {error}")))?;
-            changes += 1;
+        let changes = self.punting_changes(config);
+        let count = changes.len();
+        for change in changes {
+            self.make(change)?;
         }
-        changes += self.take_back(config)?;
-        for sink in &config.sinks {
-            changes += self.apply_sink(sink)?;
-        }
-        let mut ids = Vec::new();
-        for it in &config.registers {
-            let wanted = self.wanted(it)?;
-            ids.push(match self.desk.registered(&wanted) {
-                Some(id) => {
-                    self.desk.adopt(id);
-                    self.sessions.forget(id);
-                    id
-                }
-                None => {
-                    changes += 1;
-                    register(&self.model, &mut self.desk, it.clone(), Life::Config, OWNER)?
-                }
-            });
-        }
-        for passive in &config.passives {
-            if self.desk.passive_rows().iter().any(|row| is(row, passive)) {
-                let interface = interface(&self.model, passive.interface.as_deref())?;
-                self.desk.adopt_passive(passive.family, interface);
-                continue;
-            }
-            set_passive(&mut self.model, &mut self.desk, passive, Life::Config)?;
-            changes += 1;
-        }
-        let set = self.desk.set_reasons();
-        let is_set = |wanted: &ReasonSet| {
-            set.iter().any(|set| {
-                let mut both = set.clone();
-                both.merge(wanted);
-                both.name == wanted.name && both == *set
-            })
-        };
-        for reason in config.reasons.iter().filter(|it| !is_set(it)) {
-            self.desk.set_reason(reason)?;
-            changes += 1;
-        }
-        for class in &config.classes {
-            self.desk.set_class(class)?;
-        }
-        for policer in &config.policers {
-            let what = match &policer.what {
-                Policed::Registration(number) => {
-                    let id = ids.get((*number as usize).wrapping_sub(1));
-                    Policed::Registration(*id.ok_or_else(|| {
-                        Refused::new(format!("policer: there is no {number}-th [[register]] in the file"))
-                    })?)
-                }
-                what => what.clone(),
-            };
+        // What was made anew has lost what was set of it.
+        for policer in config.policers.iter().filter(|it| !self.has_policer(config, it)).collect::<Vec<_>>() {
+            let what = self.policed_by(config, &policer.what).ok_or_else(|| {
+                let place = policer.what.to_string().replace("registration:", "");
+                Refused::new(format!("policer: there is no {place}-th [[register]] in the file"))
+            })?;
             self.desk.set_policer(&PolicerSet { what, ..policer.clone() })?;
         }
-        Ok(changes)
+        self.adopt(config)?;
+        Ok(count)
+    }
+
+    /// What has to be done for a configuration, in this order.
+    pub(super) fn punting_changes<'a>(&self, config: &'a Config) -> Vec<Change<'a>> {
+        let mut changes = Vec::new();
+        let budget = config.punt.budget;
+        changes.extend((budget != self.desk.budget().shape().total).then_some(Change::Budget(budget)));
+        changes.extend(self.policers_gone(config).into_iter().map(Change::ResetPolicer));
+        let kept: Vec<Option<u32>> = config.registers.iter().map(|it| self.kept(config, it)).collect();
+        let of_config = |row: &RegistrationRow| row.life == Life::Config && !kept.contains(&Some(row.id));
+        let rows = self.desk.registration_rows().into_iter().filter(of_config);
+        changes.extend(rows.map(|row| Change::Unregister(row.id)));
+        let passives = self.desk.passive_rows();
+        let of_config =
+            |row: &&PassiveRow| row.life == Life::Config && !config.passives.iter().any(|it| is(row, it));
+        changes.extend(passives.iter().filter(of_config).map(|row| {
+            Change::ForgetPassive(PassiveKey { family: row.family, interface: row.interface.clone() })
+        }));
+        let sinks = self.desk.sink_rows().into_iter().filter(|row| row.life == Life::Config);
+        let gone =
+            sinks.filter(|row| !config.sinks.iter().any(|it| it.name == row.name && self.has_sink(it)));
+        changes.extend(gone.map(|row| Change::DeleteSink(row.name)));
+        let classes = self.applied.classes.iter().map(|it| it.name);
+        let gone = classes.filter(|class| !config.classes.iter().any(|it| it.name == *class));
+        changes.extend(gone.map(Change::ResetClass));
+        let set = self.desk.set_reasons();
+        // With what operators set of it beside.
+        let is_set = |it: &ReasonSet| set.iter().any(|set| merged(set, it) == *set);
+        let goes_on = |before: &ReasonSet| config.reasons.iter().any(|now| merged(before, now) == *now);
+        let reset: Vec<&ReasonSet> = self.applied.reasons.iter().filter(|it| !goes_on(it)).collect();
+        changes.extend(reset.iter().map(|it| Change::ResetReason(it.name.clone())));
+
+        changes.extend(config.sinks.iter().filter(|it| !self.has_sink(it)).map(Change::AddSink));
+        let new = config.registers.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        changes.extend(new.map(|(it, _)| Change::Register(it)));
+        let new = config.passives.iter().filter(|it| !passives.iter().any(|row| is(row, it)));
+        changes.extend(new.map(Change::SetPassive));
+        let anew = |it: &&ReasonSet| !is_set(it) || reset.iter().any(|reset| reset.name == it.name);
+        changes.extend(config.reasons.iter().filter(anew).map(Change::SetReason));
+        changes.extend(config.classes.iter().filter(|it| !self.has_class(it)).map(Change::SetClass));
+        let new = config.policers.iter().filter(|it| !self.has_policer(config, it));
+        changes.extend(new.map(|_| Change::SetPolicer));
+        changes
+    }
+
+    fn make(&mut self, change: Change) -> Result<(), Refused> {
+        match change {
+            Change::Budget(total) => {
+                let done = self.desk.budget().set_total(total, self.desk.now());
+                done.map_err(|error| Refused::new(format!("punt.budget: {error}")))?;
+            }
+            Change::ResetPolicer(what) => self.desk.reset_policer(&what),
+            Change::Unregister(id) => self.desk.unregister(id)?,
+            Change::ForgetPassive(key) => self.desk.delete_passive(key.family, key.interface.as_deref())?,
+            Change::DeleteSink(name) => self.desk.delete_sink(&name)?,
+            Change::ResetClass(class) => self.desk.reset_class(class)?,
+            Change::ResetReason(name) => self.desk.reset_reason(&name),
+            Change::AddSink(sink) => {
+                self.desk.add_sink(&SinkAdd { life: Life::Config, ..sink.clone() })?;
+            }
+            Change::Register(it) => {
+                register(&self.model, &mut self.desk, it.clone(), Life::Config, OWNER)?;
+            }
+            Change::SetPassive(it) => set_passive(&mut self.model, &mut self.desk, it, Life::Config)?,
+            Change::SetReason(it) => self.desk.set_reason(it)?,
+            Change::SetClass(it) => self.desk.set_class(it)?,
+            Change::SetPolicer => {}
+        }
+        Ok(())
+    }
+
+    /// What a configuration asks for is the configuration's, whoever made it.
+    fn adopt(&mut self, config: &Config) -> Result<(), Refused> {
+        for sink in &config.sinks {
+            self.desk.adopt_sink(&sink.name);
+            self.sessions.forget_sink(&sink.name);
+        }
+        for it in &config.registers {
+            if let Some(id) = self.desk.registered(&self.wanted(it)?) {
+                self.desk.adopt(id);
+                self.sessions.forget(id);
+            }
+        }
+        for it in &config.passives {
+            let interface = interface(&self.model, it.interface.as_deref())?;
+            self.desk.adopt_passive(it.family, interface);
+        }
+        Ok(())
     }
 
     /// Whether what is asked for names interfaces that are not there yet.
@@ -90,56 +151,13 @@ impl Control {
         registers.chain(passives).any(|name| self.model.index(name).is_none())
     }
 
-    /// Takes back what an earlier configuration asked for and this one does not.
-    fn take_back(&mut self, config: &Config) -> Result<usize, Refused> {
-        let mut changes = self.take_policers_back(config);
-        for row in self.desk.registration_rows().into_iter().filter(|row| row.life == Life::Config) {
-            let still = config
-                .registers
-                .iter()
-                .any(|it| self.wanted(it).is_ok_and(|wanted| self.desk.registered(&wanted) == Some(row.id)));
-            let sink_stays = config.sinks.iter().any(|sink| sink.name == row.sink && self.has_sink(sink));
-            if !still || !sink_stays {
-                self.desk.unregister(row.id)?;
-                changes += 1;
-            }
-        }
-        for row in self.desk.passive_rows().into_iter().filter(|row| row.life == Life::Config) {
-            if !config.passives.iter().any(|it| is(&row, it)) {
-                self.desk.delete_passive(row.family, row.interface.as_deref())?;
-                changes += 1;
-            }
-        }
-        for row in self.desk.sink_rows().into_iter().filter(|row| row.life == Life::Config) {
-            if !config.sinks.iter().any(|sink| sink.name == row.name && self.has_sink(sink)) {
-                self.desk.delete_sink(&row.name)?;
-                changes += 1;
-            }
-        }
-        for class in self.applied.classes.iter().map(|it| it.name) {
-            if !config.classes.iter().any(|it| it.name == class) {
-                self.desk.reset_class(class)?;
-                changes += 1;
-            }
-        }
-        let before = std::mem::take(&mut self.applied.reasons);
-        for reason in before.iter().filter(|it| !config.reasons.contains(it)) {
-            self.desk.reset_reason(&reason.name);
-            changes += 1;
-        }
-        self.applied.reasons = before;
-        Ok(changes)
-    }
-
     /// Policers of an earlier configuration that this one does not set are as if nobody had set them.
-    fn take_policers_back(&mut self, config: &Config) -> usize {
+    fn policers_gone(&self, config: &Config) -> Vec<Policed> {
         let theirs = |of: &Config| -> Vec<Policed> {
             of.policers.iter().filter_map(|policer| self.policed_by(of, &policer.what)).collect()
         };
-        let (before, now) = (theirs(&self.applied), theirs(config));
-        let gone: Vec<Policed> = before.into_iter().filter(|what| !now.contains(what)).collect();
-        gone.iter().for_each(|what| self.desk.reset_policer(what));
-        gone.len()
+        let now = theirs(config);
+        theirs(&self.applied).into_iter().filter(|what| !now.contains(what)).collect()
     }
 
     /// What a policer of a file is of: there, registrations are known by their place.
@@ -149,14 +167,22 @@ impl Control {
         self.desk.registered(&self.wanted(it).ok()?).map(Policed::Registration)
     }
 
-    fn apply_sink(&mut self, sink: &SinkAdd) -> Result<usize, Refused> {
-        if self.has_sink(sink) {
-            self.desk.adopt_sink(&sink.name);
-            self.sessions.forget_sink(&sink.name);
-            return Ok(0);
-        }
-        self.desk.add_sink(&SinkAdd { life: Life::Config, ..sink.clone() })?;
-        Ok(1)
+    /// The registration that is just what a configuration asks for, unless its sink has to be made anew.
+    fn kept(&self, config: &Config, it: &Register) -> Option<u32> {
+        let id = self.desk.registered(&self.wanted(it).ok()?)?;
+        let anew = config.sinks.iter().any(|sink| sink.name == it.sink && !self.has_sink(sink));
+        (!anew).then_some(id)
+    }
+
+    fn has_class(&self, it: &ClassSet) -> bool {
+        let (min, cap) = self.desk.budget().shape().classes[it.name as usize];
+        it.min.is_none_or(|wanted| u64::from(wanted) == min) && it.cap.is_none_or(|wanted| wanted == cap)
+    }
+
+    /// Whether what a policer of a file is of is policed like that.
+    fn has_policer(&self, config: &Config, it: &PolicerSet) -> bool {
+        let what = self.policed_by(config, &it.what);
+        what.and_then(|what| self.desk.set_policer_of(&what)).is_some_and(|is| it.config() == Ok(is))
     }
 
     /// Whether there is just that sink, whoever made it.
@@ -257,8 +283,18 @@ impl Control {
     }
 }
 
+/// What is set of a reason once more is set; unlike any set if these are two reasons.
+fn merged(set: &ReasonSet, more: &ReasonSet) -> ReasonSet {
+    let mut both = set.clone();
+    both.merge(more);
+    if set.name != more.name {
+        both.name.clear();
+    }
+    both
+}
+
 /// Whether a passive entry is what a configuration asks for.
-fn is(row: &punt::control::types::PassiveRow, it: &PassiveSet) -> bool {
+fn is(row: &PassiveRow, it: &PassiveSet) -> bool {
     (row.family, &row.interface, &row.sink, &row.redirect)
         == (it.family, &it.interface, &it.sink, &it.redirect)
         && (row.via, row.drop) == (it.via, it.drop)

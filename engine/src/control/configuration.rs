@@ -15,7 +15,8 @@ use crate::config::{self, Config};
 
 /// Bytes of configuration in one answer: JSON may write each as six.
 const PART: usize = 128 << 10;
-/// Bytes of configuration that all clients together may have sent in parts.
+/// Bytes of configuration that all clients together may have sent in parts. Each may have half of what the others leave, so that there is
+/// always room for one more.
 const MAX_CONFIG: usize = 256 << 20;
 /// Faults of a configuration that are told; who mends these sees the others next.
 const MAX_FAULTS: usize = 50;
@@ -40,15 +41,16 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 
 impl Held {
     fn push(&mut self, text: &str) -> Result<(), RpcError> {
-        let more = text.len();
-        if HELD.fetch_add(more, Ordering::Relaxed) + more > MAX_CONFIG {
-            HELD.fetch_sub(more, Ordering::Relaxed);
+        let ours = self.0.len() + text.len();
+        let others = HELD.load(Ordering::Relaxed).saturating_sub(self.0.len());
+        let most = MAX_CONFIG.saturating_sub(others) / 2;
+        if ours > most {
             self.take();
-            let most = MAX_CONFIG >> 20;
             return Err(RpcError::refused(format!(
-                "configurations of more than {most} MiB are on their way; send a smaller one, or wait"
+                "a configuration may have {most} bytes while others have {others} on their way; send a smaller one, or wait"
             )));
         }
+        HELD.fetch_add(text.len(), Ordering::Relaxed);
         self.0.push_str(text);
         Ok(())
     }
@@ -96,6 +98,7 @@ impl Control {
     /// What an operator should know of a configuration that is right, and that fits the ports, the tables, and what operators made.
     pub(super) fn config_check(&mut self, config: &Config) -> Answer {
         let changes = self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
+        let changes = changes + self.punting_changes(config).len();
         let mut notes = self.notes_at_start(config);
         if config.tables != self.sizes {
             let memory = config.memory().dpdk().div_ceil(1 << 20);
@@ -221,5 +224,33 @@ impl FromStr for Place {
             _ => None,
         };
         place.ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_sends_and_never_ends_leaves_room_for_others() {
+        let part = |text: &str, more| ConfigText { text: text.into(), name: "big".into(), more };
+        let megabyte = "#".repeat(1 << 20);
+        let file = "[interface.lan]\nmtu = 1400\n";
+        // Each sends as much as it may, and a part fewer than would lose it all.
+        let mut greedy = Vec::new();
+        for room in [128, 64, 32, 16, 8, 4] {
+            let mut session = Session::default();
+            for _ in 0..room - 1 {
+                assert!(session.receive(part(&megabyte, true)).expect("there is room").is_none());
+            }
+            greedy.push(session);
+            let whole = Session::default().receive(part(file, false)).expect("there is room");
+            assert_eq!(whole, Some((file.into(), "big".into())));
+        }
+        let said = greedy[0].receive(part(&megabyte, true)).expect_err("it has had its share").message;
+        assert!(said.starts_with("a configuration may have "), "{said}");
+        assert!(greedy[0].receive(part(&megabyte, true)).is_ok(), "it begins anew");
+        drop(greedy);
+        assert_eq!(HELD.load(Ordering::Relaxed), 0, "who goes takes it along");
     }
 }

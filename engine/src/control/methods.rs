@@ -51,9 +51,9 @@ impl Service for Control {
             "route.del" => self.batch(many::<RouteKey>(params)?, |it| Ok(Op::RouteDel(it))),
             "route.reserve" => self.route_reserve(one(params)?),
             "stats.interfaces" => self.interface_stats_list(params),
-            "stats.nodes" => page(params, self.nodes()),
-            "stats.drops" => page(params, self.drops()),
-            "stats.workers" => page(params, self.workers()),
+            "stats.nodes" => page_in_order(params, self.nodes(), |row| row.node.clone()),
+            "stats.drops" => page_in_order(params, self.drops(), |row| format!("{} {}", row.node, row.text)),
+            "stats.workers" => page_in_order(params, self.workers(), |row| row.worker.to_string()),
             "audit" => one::<Empty>(params).and_then(|_| answer(&self.audit())),
             "config.show" | "config.save" => self.config_text(session, params),
             "config.check" => match session.receive(one(params)?)? {
@@ -130,10 +130,19 @@ fn version() -> Version {
 /// A page of rows in the order of what they are known by, which is their cursor: others may come and go between two pages.
 pub(super) fn page_by<T: Serialize, K: Ord + Display + FromStr>(
     params: Params,
+    rows: Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> Answer {
+    page_of(one(params)?, rows, key)
+}
+
+/// The page of such rows that is asked for.
+pub(super) fn page_of<T: Serialize, K: Ord + Display + FromStr>(
+    paging: Paging,
     mut rows: Vec<T>,
     key: impl Fn(&T) -> K,
 ) -> Answer {
-    let Paging { limit, after } = one(params)?;
+    let Paging { limit, after } = paging;
     if let Some(after) = after {
         let after = cursor::<K>(&after)?;
         rows.retain(|row| key(row) > after);
@@ -142,20 +151,18 @@ pub(super) fn page_by<T: Serialize, K: Ord + Display + FromStr>(
     answer(&Page::of(rows, limit, |row| key(row).to_string()).map_err(internal)?)
 }
 
-/// A page of rows whose cursor is their place: there are always the same.
-pub(super) fn page<T: Serialize>(params: Params, rows: Vec<T>) -> Answer {
-    page_of(one(params)?, rows)
-}
-
-/// The page of rows that is asked for.
-pub(super) fn page_of<T: Serialize>(paging: Paging, rows: Vec<T>) -> Answer {
-    let Paging { limit, after } = paging;
-    let start = match after {
-        Some(after) => cursor::<usize>(&after)?.saturating_add(1),
-        None => 0,
-    };
-    let rows = rows.into_iter().enumerate().skip(start).map(|(place, row)| Placed { place, row });
-    answer(&Page::of(rows, limit, |row| row.place.to_string()).map_err(internal)?)
+/// A page of rows that keep their order and are always the same; their cursor is what they are known by.
+pub(super) fn page_in_order<T: Serialize>(
+    params: Params,
+    mut rows: Vec<T>,
+    key: impl Fn(&T) -> String,
+) -> Answer {
+    let Paging { limit, after } = one(params)?;
+    if let Some(after) = after {
+        let place = rows.iter().position(|row| key(row) == after).ok_or_else(|| no_cursor(&after))?;
+        rows.drain(..=place);
+    }
+    answer(&Page::of(rows, limit, key).map_err(internal)?)
 }
 
 /// A row and its place, of which only the row is shown.
@@ -171,9 +178,11 @@ impl<P, T: Serialize> Serialize for Placed<P, T> {
 }
 
 pub(super) fn cursor<T: FromStr>(text: &str) -> Result<T, RpcError> {
-    text.parse().map_err(|_| {
-        RpcError::invalid_params(format!("after is {text:?}; leave it out, or send what the last answer had"))
-    })
+    text.parse().map_err(|_| no_cursor(text))
+}
+
+fn no_cursor(text: &str) -> RpcError {
+    RpcError::invalid_params(format!("after is {text:?}; leave it out, or send what the last answer had"))
 }
 
 /// Routes that make sense in themselves.

@@ -9,6 +9,7 @@ mod configuration;
 mod methods;
 pub mod model;
 mod punting;
+mod ranking;
 mod server;
 mod sessions;
 mod stats;

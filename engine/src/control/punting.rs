@@ -13,8 +13,9 @@ use punt::desk::{self, Desk, Towards, Wanted, limit_of};
 use punt::sink::Interface;
 
 use super::configuration::Session;
-use super::methods::{Answer, Params, answer, page, page_by, page_of};
+use super::methods::{Answer, Params, answer, page_by, page_in_order, page_of};
 use super::model::Model;
+use super::ranking::Rank;
 use super::sessions::Sessions;
 use super::{Control, Refused};
 use crate::nodes::redirect::AS_IT_CAME;
@@ -31,7 +32,7 @@ impl Control {
         Some(match method {
             "reason.list" | "stats.reasons" => page_by(params, self.desk.reason_rows(), |row| row.id),
             "reason.set" => self.change(params, |control, it: ReasonSet| Ok(control.desk.set_reason(&it)?)),
-            "class.list" => page(params, self.desk.class_rows()),
+            "class.list" => page_in_order(params, self.desk.class_rows(), |row| row.name.to_string()),
             "class.set" => self.change(params, |control, it: ClassSet| Ok(control.desk.set_class(&it)?)),
             "policer.list" => page_by(params, self.desk.policer_rows(), |row| row.what.clone()),
             "policer.set" => {
@@ -69,7 +70,7 @@ impl Control {
         let filter: SourceFilter = one(params)?;
         let name = |index| self.model.name_of(index).unwrap_or_else(|| format!("interface {index}"));
         let rows = self.desk.source_rows(filter.reason.as_deref(), name).map_err(Refused::from)?;
-        page_of(filter.paging(), rows)
+        page_of(filter.paging(), rows, Rank::of)
     }
 
     /// Does one thing for each item, all or none.
@@ -256,8 +257,10 @@ impl Control {
     /// Tells sinks' threads which interfaces there are.
     pub(super) fn tell_interfaces(&self) {
         let facts = self.model.interfaces_after(0);
-        let named =
-            facts.map(|it| (it.index, Interface { name: it.name.to_owned(), mtu: it.effective.mtu as u32 }));
+        let named = facts.map(|it| {
+            let (name, mac, mtu) = (it.name.to_owned(), it.effective.mac.0, it.effective.mtu as u32);
+            (it.index, Interface { name, mac, mtu })
+        });
         self.names.set_interfaces(named.collect::<HashMap<_, _>>());
     }
 }

@@ -6,15 +6,16 @@
 mod clients;
 
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::net::UnixListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use punt::control::RpcError;
+use punt::socket::Place;
 use serde_json::value::RawValue;
 
 use self::clients::Clients;
@@ -24,6 +25,9 @@ const MAX_ACCEPTED: usize = 64;
 
 /// The longest time without a [`tick`](Service::tick).
 const TICK: Duration = Duration::from_secs(1);
+
+/// Between two looks at the door while the system has no descriptors for those who wait there.
+const AGAIN: Duration = Duration::from_millis(50);
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -92,8 +96,8 @@ impl Remote {
 /// The Unix socket at which operators ask.
 pub struct Server {
     poll: Poll,
+    _place: Place,
     listener: UnixListener,
-    path: PathBuf,
     remote: Remote,
     commands: Receiver<Command>,
 }
@@ -104,21 +108,20 @@ impl Server {
     /// # Errors
     /// When an engine answers there already, something that is no socket is in the way, or the system refuses.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Server> {
-        let path = path.as_ref().to_owned();
+        let path = path.as_ref();
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("control socket {}: {error}", path.display()))
         };
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(named)?;
         }
-        clear(&path).map_err(named)?;
-        let mut listener = UnixListener::bind(&path).map_err(named)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).map_err(named)?;
+        let (place, listener) = listen(path).map_err(named)?;
+        let mut listener = UnixListener::from_std(listener);
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (sender, commands) = unbounded();
-        Ok(Server { poll, listener, path, remote: Remote { commands: sender, waker }, commands })
+        Ok(Server { poll, _place: place, listener, remote: Remote { commands: sender, waker }, commands })
     }
 
     /// A way for other threads to reach [`run`](Server::run).
@@ -133,23 +136,22 @@ impl Server {
     pub fn run<S: Service>(&mut self, service: &mut S) -> io::Result<()> {
         let mut clients = Clients::<S::Session>::default();
         let mut events = Events::with_capacity(256);
-        let mut more_at_the_door = false;
+        let mut door = Door::Quiet;
         loop {
-            let idle = clients.waiting.is_empty() && !more_at_the_door;
-            let patience = if idle { TICK } else { Duration::ZERO };
+            let patience = if clients.waiting.is_empty() { door.patience() } else { Duration::ZERO };
             match self.poll.poll(&mut events, Some(patience)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }
             for event in &events {
                 match event.token() {
-                    LISTENER => more_at_the_door = true,
+                    LISTENER => door.knock(),
                     WAKER => {}
                     token => clients.wake(token),
                 }
             }
-            if more_at_the_door {
-                more_at_the_door = self.accept::<S>(&mut clients);
+            if door.patience().is_zero() {
+                door = self.accept::<S>(&mut clients, door);
             }
             for session in clients.gone.drain(..) {
                 service.leave(session);
@@ -165,8 +167,8 @@ impl Server {
         }
     }
 
-    /// Takes in some of those who wait at the door. True: there may be more.
-    fn accept<S: Service>(&self, clients: &mut Clients<S::Session>) -> bool {
+    /// Takes in some of those who wait at the door.
+    fn accept<S: Service>(&self, clients: &mut Clients<S::Session>, door: Door) -> Door {
         for _ in 0..MAX_ACCEPTED {
             match self.listener.accept() {
                 Ok((stream, _)) => {
@@ -174,50 +176,80 @@ impl Server {
                         log::warn!("cannot serve a client: {error}");
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Door::Quiet,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // As a rule there are no file descriptors left: make room, and the next client gets in.
+                Err(_) if clients.drop_idlest(S::holds) => return Door::Knocked,
                 Err(error) => {
-                    // As a rule there are no file descriptors left: make room, and the next client gets in.
-                    log::warn!("cannot take a client in: {error}");
-                    return clients.drop_idlest(S::holds);
+                    if !matches!(door, Door::Stuck(_)) {
+                        log::warn!("cannot take a client in: {error}; it waits");
+                    }
+                    // Nobody says when there are descriptors again, and who waits knocks only once.
+                    return Door::Stuck(Instant::now() + AGAIN);
                 }
             }
         }
-        true
+        Door::Knocked
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
+/// Where clients wait to be taken in.
+enum Door {
+    /// Nobody is there.
+    Quiet,
+    /// Somebody may be.
+    Knocked,
+    /// Somebody is, and cannot be taken in before then.
+    Stuck(Instant),
 }
 
-/// Takes away a socket that nobody answers.
-fn clear(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    let Ok(there) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !there.file_type().is_socket() {
-        return Err(io::Error::new(
-            ErrorKind::AlreadyExists,
-            "there is something that is no socket; choose another path",
-        ));
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => {
-            Err(io::Error::new(ErrorKind::AddrInUse, "an engine answers there already; choose another path"))
+impl Door {
+    /// Somebody has come.
+    fn knock(&mut self) {
+        if let Door::Quiet = self {
+            *self = Door::Knocked;
         }
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        Err(error) => Err(error),
     }
+
+    /// How long it need not be looked at.
+    fn patience(&self) -> Duration {
+        match self {
+            Door::Quiet => TICK,
+            Door::Knocked => Duration::ZERO,
+            Door::Stuck(until) => until.saturating_duration_since(Instant::now()),
+        }
+    }
+}
+
+/// Listens there, and says who is in the way.
+fn listen(path: &Path) -> io::Result<(Place, std::os::unix::net::UnixListener)> {
+    let name = path.to_str().ok_or_else(|| io::Error::other("its name is no UTF-8; choose another path"))?;
+    // What begins with `@` is a file here.
+    let name = if name.starts_with('@') { format!("./{name}") } else { name.to_owned() };
+    punt::socket::listen(&name, 0o660).map_err(|error| {
+        if error.kind() != ErrorKind::AddrInUse {
+            return error;
+        }
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket());
+        let who = if is_socket {
+            "an engine answers there already"
+        } else {
+            "there is something that is no socket"
+        };
+        io::Error::new(error.kind(), format!("{who}; choose another path"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream as Stream;
     use std::thread::JoinHandle;
 
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
     use serde_json::value::to_raw_value;
 
     use punt::control::MAX_LINE;
@@ -396,6 +428,36 @@ mod tests {
             .collect();
         assert!(ask(&mut holder, COUNT).ends_with("\"result\":1001}\n"), "it holds something");
         drop(others);
+        running.stop();
+    }
+
+    #[test]
+    fn who_comes_while_there_are_no_descriptors_is_served_when_there_are() {
+        let running = Running::new();
+        let mut holder = running.connect();
+        assert!(ask(&mut holder, r#"{"jsonrpc":"2.0","id":1,"method":"hold"}"#).contains("result"));
+        let unconnected = || socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None);
+        let sockets = [(); 3].map(|()| unconnected().expect("a socket"));
+        let (few, most) = getrlimit(Resource::RLIMIT_NOFILE).map(|(_, most)| (64, most)).expect("a limit");
+        setrlimit(Resource::RLIMIT_NOFILE, few, most).expect("fewer than before");
+        let taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        assert!(!taken.is_empty() && taken.len() < 64);
+        let late = sockets.map(|socket| {
+            let address = UnixAddr::new(&running.path).expect("a path");
+            connect(socket.as_raw_fd(), &address).expect("there is room at the door");
+            let stream = Stream::from(socket);
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+            (&stream).write_all(format!("{COUNT}\n").as_bytes()).expect("it goes into the queue");
+            stream
+        });
+        // Who is inside is served; by then it was tried to take the others in.
+        for expected in 1001..1004 {
+            assert!(ask(&mut holder, COUNT).ends_with(&format!("\"result\":{expected}}}\n")));
+        }
+        drop(taken);
+        for stream in &late {
+            assert!(answer(stream).ends_with("\"result\":1}\n"), "nobody knocked again");
+        }
         running.stop();
     }
 

@@ -1,6 +1,6 @@
 //! Statistics: the workers' rows of counters, added up under the names of the graph.
 
-use punt::control::types::{DropStats, InterfaceRow, InterfaceStats, WorkerStats};
+use punt::control::types::{DropStats, InterfaceRow, InterfaceStats, NodeStats, WorkerStats};
 use serde::Serialize;
 
 use super::Control;
@@ -17,17 +17,6 @@ pub struct InterfaceAnswer {
     /// As in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     tpid: Option<&'static str>,
-}
-
-/// `stats.nodes`: a node that was never timed has no `cycles_per_packet`.
-#[derive(Serialize)]
-pub struct NodeAnswer {
-    node: String,
-    calls: u64,
-    packets: u64,
-    packets_per_call: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cycles_per_packet: Option<f64>,
 }
 
 impl Control {
@@ -102,18 +91,17 @@ impl Control {
     }
 
     /// What each node did, in the order packets meet them.
-    pub fn nodes(&self) -> Vec<NodeAnswer> {
+    pub fn nodes(&self) -> Vec<NodeStats> {
         let plan = &self.plan;
         let row = |(at, (node, _)): (usize, &(&str, _))| {
             let place = plan.layout.node(at);
             let (calls, packets) = (self.sum(place.calls), self.sum(place.packets));
-            let timed = self.sum(place.timed);
-            NodeAnswer {
+            NodeStats {
                 node: node.to_string(),
                 calls,
                 packets,
                 packets_per_call: ratio(packets, calls),
-                cycles_per_packet: (timed > 0).then(|| ratio(self.sum(place.cycles), timed)),
+                cycles_per_packet: ratio(self.sum(place.cycles), self.sum(place.timed)),
             }
         };
         plan.nodes.iter().enumerate().map(row).collect()

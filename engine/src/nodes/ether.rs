@@ -1,6 +1,7 @@
 //! `ether-input`: whose frame is it, which interface is it on, what does it carry?
 
 use dpdk_sys::Burst;
+use dpdk_sys::at_hand::hold;
 
 use crate::counters::PerInterface;
 use crate::edges;
@@ -100,7 +101,7 @@ fn unusual(
     rest: &mut Rest<Ip4Input>,
 ) {
     (packet.meta.l3, packet.meta.l4) = (NO_OFFSET, NO_OFFSET);
-    let edge = anything(context, interface, packet);
+    let edge = hold(packet, |packet| anything(context, interface, packet));
     rest.take(at, edge, packet);
 }
 

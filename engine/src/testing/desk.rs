@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use punt::Target;
 use punt::clock::Clock;
-use punt::desk::{self, Desk, Means, Open};
-use punt::sink::{Settled, Sink};
+use punt::desk::{self, ByHand, Desk};
 
 use crate::quiescent::Domain;
 
@@ -13,7 +11,7 @@ use crate::quiescent::Domain;
 pub fn desk(plan: &crate::graph::Plan, domain: Arc<Domain>, workers: usize) -> Desk {
     let statics = crate::reasons::statics(plan);
     let tables = Arc::new(desk::Tables::new(statics.len()));
-    let means = Box::new(NoThreads);
+    let means = Box::new(ByHand);
     let setup = desk::Setup {
         tables,
         domain,
@@ -30,32 +28,4 @@ pub fn desk(plan: &crate::graph::Plan, domain: Arc<Domain>, workers: usize) -> D
 /// A clock of a gigahertz that stands at 0.
 pub fn clock() -> Arc<Clock> {
     Arc::new(Clock::new(1_000_000_000, 0))
-}
-
-struct NoThreads;
-
-impl Means for NoThreads {
-    fn open(&self, _: Arc<Sink>, _: &Target) -> Result<Arc<dyn Open>, String> {
-        Ok(Arc::new(NoThreads))
-    }
-
-    fn name(&self, _: u32, _: Option<&str>) {}
-
-    fn settle(&self, _: u32, _: Option<Arc<Settled>>) {}
-}
-
-impl Open for NoThreads {
-    fn state(&self) -> punt::control::types::SinkState {
-        punt::control::types::SinkState::Active
-    }
-
-    fn inject(&self) -> Option<String> {
-        None
-    }
-
-    fn injected(&self) -> [u64; 3] {
-        [0; 3]
-    }
-
-    fn close(&self) {}
 }

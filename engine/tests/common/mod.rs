@@ -79,6 +79,11 @@ impl Rig {
     /// Starts an EAL with these lcores, one ring port for each name, and an engine with this configuration. Ports are called
     /// `net_ring_NAME`.
     pub fn new(lcores: &str, ports: &[&str], config: &str) -> Rig {
+        Rig::with(lcores, ports, config, &[])
+    }
+
+    /// The same with more arguments of the EAL.
+    pub fn with(lcores: &str, ports: &[&str], config: &str, more: &[String]) -> Rig {
         let prefix = format!("--file-prefix=puntd-test-{}", std::process::id());
         let args = [
             "--no-huge",
@@ -92,7 +97,8 @@ impl Rig {
             lcores,
             &prefix,
         ];
-        let eal = Eal::init(&args.map(str::to_owned)).expect("the EAL starts");
+        let args = args.map(str::to_owned).into_iter().chain(more.iter().cloned());
+        let eal = Eal::init(&args.collect::<Vec<_>>()).expect("the EAL starts");
         let rings: Vec<_> = ports
             .iter()
             .map(|name| {
@@ -271,7 +277,7 @@ impl Rig {
             let answer = answer.unwrap_or_else(|error| panic!("{list}: {error}"));
             let answer: Value = serde_json::from_str(answer.get()).expect("JSON");
             rows.extend(answer["items"].as_array().expect("items").iter().cloned());
-            match answer["next"].as_str() {
+            match answer["after"].as_str() {
                 Some(next) => after = next.to_owned(),
                 None => return rows,
             }

@@ -20,6 +20,7 @@ const SLOT: usize = HEADER + FRAME;
 
 /// A client's socket. Dropped, it removes its file.
 pub(super) struct Datagrams {
+    _place: socket::Place,
     socket: UnixDatagram,
     address: String,
     /// Where to send what is to be injected.
@@ -28,7 +29,8 @@ pub(super) struct Datagrams {
 
 impl Datagrams {
     pub fn bind(address: &str) -> io::Result<Datagrams> {
-        Ok(Datagrams { socket: socket::bind(address, 0o660)?, address: address.into(), inject: None })
+        let (place, socket) = socket::bind(address, 0o660)?;
+        Ok(Datagrams { _place: place, socket, address: address.into(), inject: None })
     }
 
     pub fn address(&self) -> &str {
@@ -74,11 +76,5 @@ impl Datagrams {
 impl AsFd for Datagrams {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-impl Drop for Datagrams {
-    fn drop(&mut self) {
-        socket::remove(&self.address);
     }
 }

@@ -116,7 +116,8 @@ impl Client {
         Ok(self.records())
     }
 
-    /// Receives what is there and does not wait; there may be nothing. Then the [descriptor](AsFd) becomes readable when there is something.
+    /// Receives what is there and does not wait, not even for the engine to hand over its memory; there may be nothing. Then the
+    /// [descriptor](AsFd) becomes readable when there is something.
     ///
     /// # Errors
     /// What the system says, as [`receive`](Client::receive).
@@ -170,8 +171,8 @@ impl Client {
         self.malformed
     }
 
-    /// Where to send what is to be injected: `inject` in `sink list`. With shared memory it is where that is, and this gets it. [`Session`] does
-    /// this by itself.
+    /// Where to send what is to be injected: `inject` in `sink list`. With shared memory it is where that is, and this gets it, again if the
+    /// engine has gone since. [`Session`] does this by itself.
     ///
     /// # Errors
     /// If it is no address, or nobody is there.
@@ -187,7 +188,8 @@ impl Client {
     /// while the engine's queue is full. Whether it was good is counted in `sink list`.
     ///
     /// # Errors
-    /// `NotConnected` if it is not known where to send it, else what the system says.
+    /// `NotConnected` if it is not known where to send it, `ConnectionReset` if the engine that shared its memory has gone (then
+    /// [`inject_at`](Client::inject_at) finds the next one), else what the system says.
     pub fn inject(&self, action: u8, interface: u32, packet: &[u8]) -> io::Result<()> {
         let captured = packet.len() as u32;
         let header = Header {
@@ -208,7 +210,7 @@ impl Client {
 }
 
 impl AsFd for Client {
-    /// With shared memory it is another one after the engine was gone.
+    /// With shared memory it is another one after it was asked for, and after the engine was gone.
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.way {
             Way::Datagrams(datagrams) => datagrams.as_fd(),

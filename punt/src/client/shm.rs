@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, recv, socket};
 
 use super::{Received, Wait};
@@ -30,9 +31,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The client's side of a segment.
 pub(super) struct Shm {
     path: String,
-    /// To the engine; not connected as long as there is no memory.
+    /// To the engine, once it is connected.
     stream: UnixStream,
-    memory: Option<Memory>,
+    state: State,
+}
+
+/// How far the client is.
+enum State {
+    /// Nobody has been asked for the memory.
+    Apart,
+    /// The memory is to come.
+    Asked,
+    /// It is there.
+    Shared(Memory),
 }
 
 /// What the engine handed over.
@@ -46,7 +57,7 @@ struct Memory {
 
 impl Shm {
     pub fn new(path: &str) -> io::Result<Shm> {
-        Ok(Shm { path: path.into(), stream: unconnected()?, memory: None })
+        Ok(Shm { path: path.into(), stream: unconnected()?, state: State::Apart })
     }
 
     pub fn path(&self) -> &str {
@@ -57,32 +68,73 @@ impl Shm {
         self.stream.set_read_timeout(timeout)
     }
 
-    /// Gets the memory, if it is not there yet.
+    /// Gets the memory, if it is not there yet or the engine has gone since.
     pub fn connect(&mut self) -> io::Result<()> {
-        if self.memory.is_some() {
-            return Ok(());
+        if self.is_over() {
+            self.state = State::Apart;
         }
-        let mut stream = unconnected()?;
-        nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(self.path.as_str())?)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let memory = Memory::receive(&mut stream)?;
+        self.share(Wait::Yes).map(drop)
+    }
+
+    /// Whether the engine has ended the connection, or there is none.
+    fn is_over(&self) -> bool {
+        let ended = &mut [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        poll(ended, PollTimeout::ZERO).is_ok_and(|ended| ended > 0)
+    }
+
+    /// The memory, if the engine hands it over, which is waited for or not.
+    fn share(&mut self, wait: Wait) -> io::Result<&mut Memory> {
+        if let State::Apart = self.state {
+            self.ask(wait)?;
+            self.state = State::Asked;
+        }
+        if let State::Asked = self.state {
+            let timeout = self.stream.read_timeout()?;
+            self.stream.set_read_timeout(Some(timeout.map_or(PATIENCE, |timeout| timeout.min(PATIENCE))))?;
+            let received = Memory::receive(&self.stream, wait);
+            self.stream.set_read_timeout(timeout)?;
+            self.state = match received {
+                Ok(memory) => State::Shared(memory),
+                // It may still come.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) => {
+                    self.state = State::Apart;
+                    return Err(error);
+                }
+            };
+        }
+        match &mut self.state {
+            State::Shared(memory) => Ok(memory),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Asks the engine for the memory.
+    fn ask(&mut self, wait: Wait) -> io::Result<()> {
+        let stream = unconnected()?;
         stream.set_read_timeout(self.stream.read_timeout()?)?;
-        (self.stream, self.memory) = (stream, Some(memory));
+        // So long there may be no room at the engine's door.
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nonblocking(wait == Wait::No)?;
+        nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(self.path.as_str())?)?;
+        stream.set_nonblocking(false)?;
+        stream.set_write_timeout(None)?;
+        self.stream = stream;
         Ok(())
     }
 
     /// Takes what is there, or waits for it.
     pub fn fill(&mut self, received: &mut Received, wait: Wait) -> io::Result<()> {
-        self.connect()?;
+        self.share(wait)?;
         let filled = self.fill_from_memory(received, wait);
         if filled.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
-            self.memory = None;
+            self.state = State::Apart;
         }
         filled
     }
 
     fn fill_from_memory(&mut self, received: &mut Received, wait: Wait) -> io::Result<()> {
-        let Some(memory) = &mut self.memory else { return Err(io::ErrorKind::NotConnected.into()) };
+        let State::Shared(memory) = &mut self.state else { return Err(io::ErrorKind::NotConnected.into()) };
         loop {
             if memory.take(received) || (wait == Wait::Yes && memory.take_soon(received)) {
                 return Ok(());
@@ -103,7 +155,11 @@ impl Shm {
     }
 
     pub fn send(&self, record: &[u8]) -> io::Result<()> {
-        (&self.stream).write_all(record)
+        (&self.stream).write_all(record).map_err(|error| match error.kind() {
+            // However the system puts it.
+            io::ErrorKind::BrokenPipe => io::ErrorKind::ConnectionReset.into(),
+            _ => error,
+        })
     }
 }
 
@@ -119,10 +175,10 @@ fn unconnected() -> io::Result<UnixStream> {
 
 impl Memory {
     /// The line that says what it is, and the files.
-    fn receive(stream: &mut UnixStream) -> io::Result<Memory> {
+    fn receive(mut stream: &UnixStream, wait: Wait) -> io::Result<Memory> {
         let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
         let mut line = vec![0; LINE];
-        let (mut used, files) = mapped::receive(stream, &mut line[..1])?;
+        let (mut used, files) = mapped::receive(stream, &mut line[..1], wait == Wait::Yes)?;
         // A byte at a time: what follows the line is for later.
         while used > 0 && line[used - 1] != b'\n' && used < LINE && stream.read(&mut line[used..=used])? > 0 {
             used += 1;

@@ -4,6 +4,7 @@
 //! A change is checked and done to what is set first, and noted; [`Desk::commit`] then replaces the entries of the reasons that it touched,
 //! once for all changes that came together, and waits one grace period. Nothing here is on a worker's way.
 
+mod by_hand;
 mod claims;
 mod cover;
 mod entries;
@@ -31,6 +32,7 @@ use crate::matching::{Family, Match};
 use crate::policer::{Budget, Config, Policer, Rate, Shape};
 use crate::quiescent::{Domain, Guard, Retired, Slot};
 
+pub use by_hand::ByHand;
 pub use claims::cells_of;
 pub use cover::{Cell, Place};
 pub use passives::Towards;

@@ -146,6 +146,20 @@ impl Desk {
         }
     }
 
+    /// The figures of a policer that somebody has set.
+    pub fn set_policer_of(&self, what: &Policed) -> Option<Config> {
+        self.state.set_policers.iter().find(|set| set.what == *what)?;
+        Some(match what {
+            Policed::Reason(name) => self.by_index(self.named(name)?)?.policer.config(),
+            Policed::Sink(name) => self.state.sinks.get(name)?.policer.config(),
+            Policed::Registration(id) => self.state.registrations.get(id)?.policer.config(),
+            Policed::Passive { .. } => {
+                let entry = self.state.passives.iter().find(|entry| entry.policed() == *what)?;
+                entry.policer.as_ref()?.config()
+            }
+        })
+    }
+
     /// Classes and policers that were set.
     pub fn set_limits(&self) -> (Vec<ClassSet>, Vec<PolicerSet>) {
         (self.state.set_classes.clone(), self.state.set_policers.clone())
@@ -184,8 +198,5 @@ fn row(what: Policed, config: &Config) -> PolicerRow {
         excess,
         yellow: (kind != crate::policer::Kind::Single).then_some(yellow),
         red,
-        green_packets: 0,
-        yellow_packets: 0,
-        red_packets: 0,
     }
 }

@@ -7,11 +7,11 @@ use crossbeam_utils::CachePadded;
 use super::cover::{self, Cell, Place, Sight};
 use super::{Desk, RUN_TIME_REASONS, Refused};
 use crate::class::Class;
-use crate::control::types::ReasonSet;
+use crate::control::types::{Policed, PolicerBurst, PolicerRate, PolicerSet, ReasonSet};
 use crate::dispatch::Counts;
 use crate::interest::Interest;
 use crate::matching::Match;
-use crate::policer::{Limit, Policer, ReasonShare};
+use crate::policer::{Limit, Policer, ReasonShare, Unit};
 use crate::reason::Action;
 use crate::value::Rate;
 
@@ -278,6 +278,8 @@ impl Desk {
         wanted.check()?;
         let name = &wanted.name;
         let index = self.named(name).ok_or_else(|| self.no_reason(name))?;
+        let policer_set = self.with_limit(wanted);
+        policer_set.as_ref().map_or(Ok(()), PolicerSet::check)?;
         let (now, hz) = ((self.now)(), self.clock.hz());
         let Some(reason) = self.reason_mut(index) else { return Ok(()) };
         if wanted.action == Some(Action::Copy) && !reason.shipped.can_copy {
@@ -303,7 +305,7 @@ impl Desk {
         let policer = reason.policer.clone();
         let config = policer.config();
         self.reconfigured.push((policer.clone(), config));
-        if wanted.rate.is_some() || wanted.burst.is_some() {
+        if policer_set.is_none() && (wanted.rate.is_some() || wanted.burst.is_some()) {
             let limit = Limit {
                 rate: wanted.rate.unwrap_or(config.rate),
                 burst: wanted.burst.map_or(config.burst, u64::from),
@@ -311,10 +313,23 @@ impl Desk {
             policer.set(limit, now);
         }
         self.touched.reasons.insert(index);
-        self.make_lanes(index).inspect_err(|_| {
+        let done =
+            self.make_lanes(index).and_then(|()| policer_set.map_or(Ok(()), |set| self.set_policer(&set)));
+        done.inspect_err(|_| {
             policer.configure(&config, now);
             self.state.reasons.set_mut(index as usize, Some(before));
         })
+    }
+
+    /// What somebody has set of a reason's policer, with the rate and burst that it is to have now.
+    fn with_limit(&self, wanted: &ReasonSet) -> Option<PolicerSet> {
+        let is_its = |set: &&PolicerSet| matches!(&set.what, Policed::Reason(name) if *name == wanted.name);
+        let mut set = self.state.set_policers.iter().find(is_its)?.clone();
+        set.rate = wanted.rate.map_or(set.rate, |rate| PolicerRate { rate, unit: Unit::Packets });
+        set.burst = wanted
+            .burst
+            .map_or(set.burst, |burst| PolicerBurst { amount: burst.into(), unit: Some(Unit::Packets) });
+        (wanted.rate.is_some() || wanted.burst.is_some()).then_some(set)
     }
 
     /// Makes a reason what its source declares.

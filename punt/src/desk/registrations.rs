@@ -220,10 +220,10 @@ impl Desk {
         seen.any(|reason| self.may_see(reason, one) && self.may_see(reason, other))
     }
 
-    /// Whether packets of a reason may be of that interest. What has a built-in reason is never nobody's.
+    /// Whether packets of a reason may be of that interest. What somebody asks for by port, type or protocol is nobody's no more.
     fn may_see(&self, reason: &Reason, interest: &Interest) -> bool {
         let nobodys = reason.shipped.place == Place::Nobodys && interest.matching.is_local();
-        reason.sight(interest) != Sight::None && !(nobodys && self.built_in(&interest.matching).is_some())
+        reason.sight(interest) != Sight::None && !nobodys
     }
 
     /// Takes a registration back. Workers see it after [`commit`](Desk::commit).

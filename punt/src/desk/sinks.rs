@@ -73,16 +73,17 @@ impl SinkEntry {
     /// The books of all its lanes together.
     pub fn counters(&self) -> SinkCounters {
         let sum = |what: &dyn Fn(&Lane) -> u64| self.lanes().map(|lane| what(lane)).sum();
-        let mut errors: BTreeMap<String, u64> = BTreeMap::new();
+        let mut errors = BTreeMap::new();
         for lane in self.lanes() {
-            for (errno, count) in lane.offers.errors.iter().chain(lane.outcome.errors.iter()) {
-                *errors.entry(errno_name(errno)).or_default() += count;
-            }
+            named(&mut errors, lane.offers.errors.iter().chain(lane.outcome.errors.iter()));
         }
+        let mut refused_clients = BTreeMap::new();
+        named(&mut refused_clients, self.sink.refused_clients.iter());
         let [injected, inject_errors, foreign] = self.open.injected();
         SinkCounters {
             memory: self.memory() as u64,
             closed_rings: self.sink.closed_rings.get(),
+            refused_clients,
             // What is finished is read before what was offered, so that no record seems to be gone that has only just come.
             delivered: sum(&|lane| lane.outcome.delivered.get()),
             delivered_bytes: sum(&|lane| lane.outcome.delivered_bytes.get()),
@@ -97,6 +98,13 @@ impl SinkEntry {
             inject_errors,
             foreign,
         }
+    }
+}
+
+/// Adds these counts under the names of their errors.
+fn named(counts: &mut BTreeMap<String, u64>, errors: impl Iterator<Item = (i32, u64)>) {
+    for (errno, count) in errors {
+        *counts.entry(errno_name(errno)).or_default() += count;
     }
 }
 

@@ -11,7 +11,7 @@ use crate::class::Class;
 use crate::clock::Clock;
 use crate::facts::Facts;
 use crate::lane::Lane;
-use crate::policer::{Gates, Limits, Policer, Refused, Share, Talkers, Verdict};
+use crate::policer::{Gates, Limits, Policer, Refused, Share, Source, Talkers, Verdict};
 use crate::record::{self, Header};
 use crate::sink::Dirty;
 
@@ -125,7 +125,9 @@ impl Outbox {
             }
         }
         let fate = |judged: &Judged| judged.map_or_else(|fate| fate, |_| Fate::Accepted);
-        judged.iter().for_each(|judged| fates.add(fate(judged), 1));
+        for alike in judged.chunk_by(|one, next| one == next) {
+            fates.add(fate(&alike[0]), alike.len());
+        }
         self.note(run.entry, run.packets, run.now, |at| fate(&judged[at]).is_refused());
     }
 
@@ -206,29 +208,53 @@ impl Outbox {
         if run.entry.is_unlimited(policer) {
             return judged.fill(Ok(run.entry.class));
         }
+        // A flood is mostly packets of one source, or of few: whom the share refused just now it refuses again, for in a burst no time passes.
+        let mut refused = None;
         for (packet, judged) in run.packets.iter().zip(judged) {
-            *judged = self.limits(run, policer, packet);
+            let who = (packet.tag().interface, packet.source());
+            *judged = match refused {
+                Some((before, fate)) if before == who => Err(fate),
+                _ => match self.share(run, policer, who) {
+                    Ok(()) => {
+                        refused = None;
+                        self.limits(run, policer, packet.len())
+                    }
+                    Err(fate) => {
+                        refused = Some((who, fate));
+                        Err(fate)
+                    }
+                },
+            };
         }
     }
 
+    /// Whether the source may ask for more of the reason's limit.
     #[inline(always)]
-    fn limits<P: Punted>(&mut self, run: &Run<'_, P>, policer: &Policer, packet: &P) -> Judged {
+    fn share<P>(
+        &mut self,
+        run: &Run<'_, P>,
+        policer: &Policer,
+        (interface, source): (u32, Source),
+    ) -> Result<(), Fate> {
         let (entry, share) = (run.entry, &self.fairness.share);
-        let interface = packet.tag().interface;
         let limits = Limits { share: &entry.share, policer, budget: &entry.budget, class: entry.class };
-        match share.take(&mut self.gates, run.now, &limits, interface, packet.source()) {
-            Ok(()) => {}
-            Err(Refused::Source) => return Err(Fate::RefusedSource),
-            Err(Refused::Interface) => return Err(Fate::RefusedInterface),
-            Err(Refused::Reason) => return Err(Fate::RefusedReason),
-            Err(Refused::Class) => return Err(Fate::RefusedClass),
-        }
-        let class = match policer.take(run.now, packet.len()) {
-            Verdict::Pass => entry.class,
+        share.take(&mut self.gates, run.now, &limits, interface, source).map_err(|refused| match refused {
+            Refused::Source => Fate::RefusedSource,
+            Refused::Interface => Fate::RefusedInterface,
+            Refused::Reason => Fate::RefusedReason,
+            Refused::Class => Fate::RefusedClass,
+        })
+    }
+
+    /// Reason, class.
+    #[inline(always)]
+    fn limits<P>(&self, run: &Run<'_, P>, policer: &Policer, bytes: u32) -> Judged {
+        let class = match policer.take(run.now, bytes) {
+            Verdict::Pass => run.entry.class,
             Verdict::Demote(lower) => lower,
             Verdict::Drop => return Err(Fate::RefusedReason),
         };
-        if entry.budget.take(class, run.now) { Ok(class) } else { Err(Fate::RefusedClass) }
+        if run.entry.budget.take(class, run.now) { Ok(class) } else { Err(Fate::RefusedClass) }
     }
 
     /// Offers accepted packets to one sink.

@@ -27,6 +27,25 @@ pub(crate) struct Room {
     pub depth: u64,
 }
 
+/// What holds for all sources of a reason in its class at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct ClassGate {
+    /// Packets that it has room for.
+    pub tokens: u64,
+    /// How far the reason lags behind.
+    pub credit: u64,
+    /// Packets to be kept for other reasons, for other interfaces of this one, and for other sources of the interface.
+    pub for_reasons: u64,
+    pub for_interfaces: u64,
+    pub for_sources: u64,
+}
+
+impl ClassGate {
+    /// Nothing limits the class.
+    pub const OPEN: ClassGate =
+        ClassGate { tokens: u64::MAX, credit: 0, for_reasons: 0, for_interfaces: 0, for_sources: 0 };
+}
+
 impl ClassShare {
     pub fn new() -> ClassShare {
         ClassShare { clock: AtomicU64::new(1 << 32), activity: Activity::new() }

@@ -20,9 +20,13 @@ pub mod talkers;
 
 mod activity;
 mod bucket;
+mod ceiling;
 mod class_share;
+mod gate;
 mod meter;
 mod scale;
+mod seat;
+mod source;
 mod sync;
 
 use std::fmt;
@@ -35,8 +39,10 @@ use crate::class::Class;
 
 pub use budget::{Budget, BudgetError, Shape};
 pub use config::{Colour, Config, ConfigError, Kind, Verdict};
+pub use gate::{Gates, Refused};
 pub use rate::{Limit, ParseRateError, Rate, Unit};
-pub use share::{Gates, Limits, ReasonShare, Refused, Share, Source};
+pub use share::{Limits, ReasonShare, Share};
+pub use source::Source;
 pub use talkers::{Talker, Talkers};
 
 /// Whether this machine can change both counts of a policer at once, as one that colours needs; every x86-64 of the last fifteen years can.

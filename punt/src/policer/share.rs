@@ -6,7 +6,7 @@
 //! its interface gets, every interface an equal part of the reason, and what some do not use the others do.
 //!
 //! How it knows: each interface has a *clock* that counts packets. It stands where the busiest of its sources is, and
-//! each source remembers where it stands itself. A source that lags behind has credit, up to [`SOURCE_CREDIT`]
+//! each source remembers where it stands itself. A source that lags behind has credit, up to 16
 //! packets; the busiest has none. A packet needs as many of the reason's tokens in reserve as its source lacks
 //! credit: with full credit none, with no credit as many as there are other sources. As the clock advances only
 //! with packets of the busiest, and those pass only while tokens are plenty, it advances just as fast as an equal
@@ -19,21 +19,17 @@
 //! shared by all workers. A packet that is refused stores nothing. Who falls out of the table is a newcomer when
 //! it comes again. Only fairness is at stake here: that a reason keeps its rate is its policer's business.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use super::activity::Activity;
-use super::class_share::REASON_CREDIT;
+use super::ceiling::Ceiling;
+use super::class_share::ClassGate;
+use super::gate::{Gate, Gates, INTERFACE_CREDIT, Refused};
 use super::rate::Rate;
+use super::seat::{SOURCE_CREDIT, Seat, Set, WAYS};
+use super::source::Source;
 use super::sync::{AtomicU64, Ordering};
 use super::{Budget, Policer};
 use crate::class::Class;
 
-/// How many packets a source may lag behind the busiest one of its interface.
-pub const SOURCE_CREDIT: u64 = 16;
-/// How many packets an interface may lag behind the busiest one of the reason.
-pub const INTERFACE_CREDIT: u64 = 64;
-/// What a source that is not in the table has.
-const NEW_SOURCE: u64 = SOURCE_CREDIT / 4;
 /// What an interface that is not in the table has: all, for nobody can make interfaces as they can make sources. With less, one that begins
 /// while another is flooded would find fewer tokens than are kept from it, and never get in.
 const NEW_INTERFACE: u64 = INTERFACE_CREDIT;
@@ -41,81 +37,12 @@ const NEW_INTERFACE: u64 = INTERFACE_CREDIT;
 const NEWCOMERS: u64 = 4;
 /// The same where a class runs short, or several share it: more, for packets of all its reasons may come in between.
 const CLASS_NEWCOMERS: u64 = 16;
-/// Sources of one set; they fill one cache line.
-const WAYS: usize = 4;
 /// Sets of sources: 16,384 sources in 256 KiB.
 const SETS: usize = 4_096;
 /// Pairs of a reason and an interface: 64 bytes each.
 const PAIRS: usize = 2_048;
-/// What is no source.
-const NOBODY: u64 = 0xfffd << 48;
-/// Pairs that a worker remembers during a burst.
-const GATES: usize = 16;
 /// How far a pair may be from where its hash points.
 const PROBES: usize = 4;
-
-/// Who sent a packet, as far as it is told apart: an IPv4 address, an IPv6 /64, a MAC for what is not IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Source(u64);
-
-impl Source {
-    /// An IPv4 address.
-    #[inline]
-    pub const fn ip4(address: [u8; 4]) -> Source {
-        Source(0xffff << 48 | u32::from_be_bytes(address) as u64) // ff00::/8 is the source of nothing
-    }
-
-    /// The /64 of an IPv6 address.
-    #[inline]
-    pub const fn ip6(address: [u8; 16]) -> Source {
-        Source((u128::from_be_bytes(address) >> 64) as u64)
-    }
-
-    /// A MAC.
-    #[inline]
-    pub const fn mac(address: [u8; 6]) -> Source {
-        let [a, b, c, d, e, f] = address;
-        Source(0xfffe << 48 | u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
-    }
-
-    /// The same in 64 bits.
-    pub(crate) const fn bits(self) -> u64 {
-        self.0
-    }
-
-    pub(crate) const fn from_bits(bits: u64) -> Source {
-        Source(bits)
-    }
-}
-
-impl std::fmt::Display for Source {
-    /// `192.0.2.1`, `2001:db8::/64` or `02:00:00:00:00:01`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 >> 48 {
-            0xffff => f.pad(&Ipv4Addr::from(self.0 as u32).to_string()),
-            0xfffe => {
-                let [_, _, a, b, c, d, e, g] = self.0.to_be_bytes();
-                f.pad(&format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"))
-            }
-            _ => f.pad(&format!("{}/64", Ipv6Addr::from(u128::from(self.0) << 64))),
-        }
-    }
-}
-
-/// Who had more than its part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The source, among those of its interface; or it is above its `--source-rate`.
-    Source,
-    /// The interface, among those of the reason; or it is above its `--interface-rate`.
-    Interface,
-    /// Nobody: there is no other source, and the reason's last tokens are kept for whoever else may come. To be
-    /// counted as refused by the reason.
-    Reason,
-    /// The source, interface or reason, among those of the class, which has less left than the reason. To be counted as refused by the
-    /// class.
-    Class,
-}
 
 /// What limits packets of one reason.
 #[derive(Clone, Copy)]
@@ -138,49 +65,9 @@ pub struct ReasonShare {
     clock: AtomicU64,
     /// Where it stands on its class's clock.
     pub(super) stands: AtomicU64,
-    activity: Activity,
+    pub(super) activity: Activity,
     source: Ceiling,
     interface: Ceiling,
-}
-
-/// A rate that nobody may exceed, in ticks; 0 ticks = none.
-struct Ceiling {
-    step: AtomicU64,
-    /// Ticks that a burst takes to earn.
-    depth: AtomicU64,
-}
-
-/// Added to all ticks, so that 0 (never seen) is long ago even at the clock's beginning.
-const ORIGIN: u64 = 1 << 62;
-
-impl Ceiling {
-    fn none() -> Ceiling {
-        Ceiling { step: AtomicU64::new(0), depth: AtomicU64::new(0) }
-    }
-
-    /// What comes at once is four tenths of a second's worth, but never less than 16 packets.
-    fn set(&self, rate: Rate, hz: u64) {
-        let step = match rate {
-            Rate::Unlimited => 0,
-            Rate::PerSecond(0) => u64::MAX >> 8,
-            Rate::PerSecond(rate) => (hz / rate).max(1),
-        };
-        let burst = if step == u64::MAX >> 8 { 0 } else { step.saturating_mul(16).max(hz / 5 * 2) };
-        self.depth.store(burst, Ordering::Relaxed);
-        self.step.store(step, Ordering::Relaxed);
-    }
-
-    /// When whoever was empty at `empty` is empty after one more packet; `None` when that has to wait.
-    #[inline]
-    fn next(&self, empty: u64, now: u64) -> Option<u64> {
-        let step = self.step.load(Ordering::Relaxed);
-        if step == 0 {
-            return Some(empty);
-        }
-        let now = now.saturating_add(ORIGIN);
-        let next = empty.max(now - self.depth.load(Ordering::Relaxed).min(now)) + step;
-        (next <= now).then_some(next)
-    }
 }
 
 impl ReasonShare {
@@ -207,17 +94,8 @@ impl ReasonShare {
     }
 
     pub(crate) fn has_ceilings(&self) -> bool {
-        self.source.step.load(Ordering::Relaxed) | self.interface.step.load(Ordering::Relaxed) != 0
+        self.source.is_set() || self.interface.is_set()
     }
-}
-
-/// Four sources that share a cache line.
-#[repr(align(64))]
-struct Set {
-    /// Bits 40–63 who (0: nobody), 32–39 in which epoch last, 0–31 where it stands.
-    seats: [AtomicU64; WAYS],
-    /// When it was empty, in ticks, where the reason has a `--source-rate`.
-    empty: [AtomicU64; WAYS],
 }
 
 /// One interface in one reason.
@@ -232,67 +110,6 @@ struct Pair {
     /// When it was empty, in ticks, where the reason has an `--interface-rate`.
     empty: AtomicU64,
     activity: Activity,
-}
-
-/// A source that was looked for.
-struct Seat<'a> {
-    set: &'a Set,
-    /// Where it was found.
-    way: Option<usize>,
-    /// What was found there.
-    word: u64,
-}
-
-/// What one worker knows, during one burst, of the pairs of reason and interface that it has met. A worker makes
-/// its own, and uses it with one [`Share`].
-///
-/// What a burst brings is judged by one look at the reason; what is admitted makes it look again.
-pub struct Gates([Gate; GATES]);
-
-impl Default for Gates {
-    fn default() -> Gates {
-        Gates([Gate::NONE; GATES])
-    }
-}
-
-/// What holds for all sources of one interface in one reason at one moment.
-#[derive(Clone, Copy)]
-struct Gate {
-    now: u64,
-    key: u64,
-    /// Nothing is to be said here.
-    open: bool,
-    /// There is but one source, or none.
-    alone: bool,
-    pair: Option<usize>,
-    tokens: u64,
-    /// How far the interface lags behind.
-    credit: u64,
-    /// Where its busiest source stands.
-    clock: u64,
-    /// Active sources of other interfaces, and others of this one.
-    others: (u64, u64),
-    /// Tokens to be kept for other interfaces, and for other sources of this one.
-    for_interfaces: u64,
-    for_sources: u64,
-    /// What the class has, once a packet has got as far as that.
-    class: Option<ClassGate>,
-    /// Who was refused last, and why.
-    source: u64,
-    why: Refused,
-}
-
-/// What holds for all sources of a reason in its class at one moment.
-#[derive(Clone, Copy)]
-struct ClassGate {
-    /// Packets that it has room for.
-    tokens: u64,
-    /// How far the reason lags behind.
-    credit: u64,
-    /// Packets to be kept for other reasons, for other interfaces of this one, and for other sources of the interface.
-    for_reasons: u64,
-    for_interfaces: u64,
-    for_sources: u64,
 }
 
 /// The source share of one engine, shared by all workers.
@@ -350,7 +167,7 @@ impl Share {
     ) -> Result<(), Refused> {
         let of = limits.share;
         let key = u64::from(of.id) << 32 | u64::from(interface);
-        let gate = &mut gates.0[(of.id.wrapping_mul(5) ^ interface) as usize % GATES];
+        let gate = gates.of(of.id, interface);
         if gate.now != now || gate.key != key {
             *gate = self.gate(now, of, limits.policer, key);
         }
@@ -360,6 +177,9 @@ impl Share {
         if gate.source == source.bits() {
             return Err(gate.why);
         }
+        if gate.tokens <= gate.least {
+            return Err(gate.refuse(of, self.epoch_at(now), source, Refused::Interface));
+        }
         let hash = self.hash(key, source.bits());
         let seat = self.find_seat(hash);
         match gate.judge(&seat).and_then(|()| self.judge_in_class(gate, now, limits, &seat)) {
@@ -367,13 +187,7 @@ impl Share {
                 gate.now = u64::MAX; // one token less: look again for the next packet
                 self.charge(now, limits, gate.pair.map(|pair| &self.pairs[pair]), seat, (key, hash))
             }
-            Err(why) => {
-                if why != Refused::Class {
-                    of.activity.mark_short(self.epoch_at(now));
-                }
-                (gate.source, gate.why) = (source.bits(), why);
-                Err(why)
-            }
+            Err(why) => Err(gate.refuse(of, self.epoch_at(now), source, why)),
         }
     }
 
@@ -399,13 +213,7 @@ impl Share {
     /// What holds for all sources of a reason in its class at this moment, where there are so many others in the reason and in the interface.
     fn class_gate(&self, now: u64, limits: &Limits<'_>, others: (u64, u64)) -> ClassGate {
         let Some(room) = limits.budget.room(limits.class, now) else {
-            return ClassGate {
-                tokens: u64::MAX,
-                credit: 0,
-                for_reasons: 0,
-                for_interfaces: 0,
-                for_sources: 0,
-            };
+            return ClassGate::OPEN;
         };
         let (epoch, share) = (self.epoch_at(now), limits.budget.share(limits.class));
         let ((all, short), (here, _)) = (share.activity.count(epoch), limits.share.activity.count(epoch));
@@ -453,6 +261,7 @@ impl Share {
         gate.others = (all.saturating_sub(here), here.saturating_sub(1));
         gate.for_interfaces = most.min(gate.others.0 + newcomers);
         gate.for_sources = most.min(gate.others.1 + newcomers);
+        gate.least = if gate.alone { 0 } else { gate.kept(0, gate.for_interfaces, gate.for_sources).0 };
         gate
     }
 
@@ -544,80 +353,6 @@ impl Share {
         pair.stands.store(of.clock.load(Ordering::Relaxed).wrapping_sub(NEW_INTERFACE), Ordering::Relaxed);
         pair.activity.clear();
         pair
-    }
-}
-
-impl Seat<'_> {
-    /// How far it lags behind the clock of its interface.
-    #[inline]
-    fn credit(&self, clock: u64) -> u64 {
-        let lag = (clock as u32).wrapping_sub(self.word as u32);
-        match lag {
-            _ if self.way.is_none() => NEW_SOURCE,
-            0..=0x7fff_ffff => u64::from(lag).min(SOURCE_CREDIT),
-            _ => 0,
-        }
-    }
-
-    /// The seat that a newcomer may take, and what is there: a free one, or that of whoever came last longest ago.
-    fn oldest(&self, epoch: u8) -> (usize, u64) {
-        let age = |word: u64| if word == 0 { 256 } else { u64::from(epoch.wrapping_sub((word >> 32) as u8)) };
-        let seat = |way: usize| (way, self.set.seats[way].load(Ordering::Relaxed));
-        (1..WAYS).map(seat).fold(seat(0), |a, b| if age(b.1) > age(a.1) { b } else { a })
-    }
-}
-
-impl Gate {
-    const NONE: Gate = Gate {
-        now: u64::MAX,
-        key: 0,
-        open: false,
-        alone: false,
-        pair: None,
-        tokens: 0,
-        credit: 0,
-        clock: 1 << 32,
-        others: (0, 0),
-        for_interfaces: 0,
-        for_sources: 0,
-        class: None,
-        source: NOBODY,
-        why: Refused::Source,
-    };
-
-    /// Whether there are more tokens than have to be kept from this source.
-    #[inline]
-    fn judge(&self, seat: &Seat<'_>) -> Result<(), Refused> {
-        let lack = SOURCE_CREDIT - seat.credit(self.clock);
-        let (of_interface, of_source) = self.kept(lack, self.for_interfaces, self.for_sources);
-        if self.tokens > of_interface + of_source {
-            return Ok(());
-        }
-        Err(match () {
-            _ if self.alone && seat.way.is_some() => Refused::Reason,
-            _ if self.tokens > of_interface => Refused::Source,
-            _ => Refused::Interface,
-        })
-    }
-
-    /// Whether the class has more room than has to be kept from this source.
-    #[inline]
-    fn fits(&self, class: &ClassGate, seat: &Seat<'_>) -> bool {
-        let lack = SOURCE_CREDIT - seat.credit(self.clock);
-        let (of_interface, of_source) = self.kept(lack, class.for_interfaces, class.for_sources);
-        // A part of its reason's credit is kept from the source, too.
-        let lent = class.credit.saturating_sub(lack);
-        let of_reason = class.for_reasons * (REASON_CREDIT - lent) / REASON_CREDIT;
-        class.tokens > of_reason + of_interface + of_source
-    }
-
-    /// What is kept from a source that lacks so much credit, of what is to be kept for other interfaces and for other sources.
-    #[inline]
-    fn kept(&self, lack: u64, for_interfaces: u64, for_sources: u64) -> (u64, u64) {
-        // A part of its interface's credit is kept from the source, too, for the others there.
-        let lent = self.credit.saturating_sub(for_sources.min(SOURCE_CREDIT) * lack / SOURCE_CREDIT);
-        let of_interface = for_interfaces * (INTERFACE_CREDIT - lent) / INTERFACE_CREDIT;
-        (of_interface, for_sources * lack / SOURCE_CREDIT)
     }
 }
 

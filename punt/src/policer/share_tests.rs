@@ -1,6 +1,9 @@
 //! Simulations in virtual time: who gets what of a reason that is flooded.
 
 use std::cell::RefCell;
+use std::net::Ipv6Addr;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::policer::{Limit, Shape, Verdict};
@@ -264,4 +267,22 @@ fn two_workers_share_a_reason_as_one_would() {
     // A worker that is held up in the middle of a burst comes with an old clock; so "nothing" is 1 % here.
     assert!(lost * 100 <= sent, "{lost} of {sent} lost");
     assert!((7_000..=8_400).contains(&passed), "{passed}");
+}
+
+proptest! {
+    /// Where all tokens are kept for other interfaces, no source of this one need be looked for: whoever it is would be refused, and so.
+    #[test]
+    fn whom_the_interface_is_refused_for_any_look_would_refuse(
+        (tokens, credit) in (1_u64..400, 0..=INTERFACE_CREDIT),
+        (for_interfaces, for_sources, lag) in (0_u64..400, 0_u64..400, 0_u32..20),
+        seated in any::<bool>(),
+    ) {
+        let gate = Gate { tokens, credit, for_interfaces, for_sources, ..Gate::NONE };
+        let share = Share::new([1, 2], HZ, 0);
+        let word = u64::from((gate.clock as u32).wrapping_sub(lag));
+        let seat = Seat { set: &share.sets[0], way: seated.then_some(0), word };
+        if tokens <= gate.kept(0, gate.for_interfaces, gate.for_sources).0 {
+            prop_assert_eq!(gate.judge(&seat), Err(Refused::Interface));
+        }
+    }
 }

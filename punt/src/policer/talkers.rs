@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::share::Source;
+use super::source::Source;
 use super::sync::{AtomicU64, Ordering};
 
 /// Packets in a window that are all counted: about 100,000 per second and worker.

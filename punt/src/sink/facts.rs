@@ -10,6 +10,8 @@ use crate::lane::Count;
 pub struct Interface {
     /// What the operator calls it.
     pub name: String,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
     /// The longest packet it takes, in bytes from the L3 header on.
     pub mtu: u32,
 }
@@ -31,6 +33,11 @@ pub trait Facts: Send + Sync {
 
     /// The interface of that index.
     fn interface(&self, index: u32) -> Option<Interface>;
+
+    /// The interface of that name, and its index.
+    fn interface_named(&self, _name: &str) -> Option<(u32, Interface)> {
+        None
+    }
 
     /// The books of a registration. It has one sink, so one thread writes them. Ids are never reused, so the thread may remember the answer.
     fn registration(&self, id: u32) -> Option<Arc<Settled>>;

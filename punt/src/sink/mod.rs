@@ -13,6 +13,7 @@ mod queue;
 mod rounds;
 mod running;
 mod shm;
+mod tap;
 mod unix;
 mod waits;
 mod wake;
@@ -25,7 +26,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::RwLock;
 
 use crate::class::Class;
-use crate::lane::{Count, Lane};
+use crate::lane::{Count, Errors, Lane};
 use crate::ring::Ring;
 use crate::segment::Segment;
 
@@ -58,6 +59,8 @@ pub struct Sink {
     segment: Option<Arc<Segment>>,
     /// Rings whose client said that it has read what was not there; nobody gets what is in them until the next client comes.
     pub closed_rings: Count,
+    /// Clients that could not be given the shared memory, by errno.
+    pub refused_clients: Errors,
 }
 
 impl Sink {
@@ -71,6 +74,7 @@ impl Sink {
             lanes: RwLock::default(),
             segment: None,
             closed_rings: Count::default(),
+            refused_clients: Errors::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
@@ -11,8 +11,9 @@ use super::Facts;
 use super::batch::Batch;
 use super::pcapng::Capture;
 use super::queue::{Null, Queue, Record};
+use super::tap::Tap;
 use super::unix::Unix;
-use crate::inject::Injector;
+use crate::inject::{Inject, Injector, Judge};
 use crate::target::{Header, Target};
 
 /// Where a sink's thread puts its records.
@@ -38,6 +39,13 @@ pub enum Output {
         /// Files that are kept, at least 1.
         files: u32,
     },
+    /// To the host, by a TAP interface that is made for it.
+    Tap {
+        /// What the host calls it.
+        name: String,
+        /// The interface by which that leaves which the host sends into it.
+        interface: Option<String>,
+    },
     /// Nowhere; they count as delivered.
     Null,
     /// To a reader in this process. While the queue is full the thread waits, as it does for a socket.
@@ -46,35 +54,40 @@ pub enum Output {
 
 impl Output {
     /// What an operator's target asks for. Captures are written below `directory`.
-    ///
-    /// # Errors
-    /// If it is a kind of target that this engine has not got.
-    pub fn new(target: &Target, directory: &Path) -> io::Result<Output> {
+    pub fn new(target: &Target, directory: &Path) -> Output {
         match target {
-            Target::Unix { address, header } => {
-                Ok(Output::Unix { address: address.clone(), header: *header })
-            }
-            Target::Pcapng { file, size, files } => Ok(Output::Pcapng {
+            Target::Unix { address, header } => Output::Unix { address: address.clone(), header: *header },
+            Target::Pcapng { file, size, files } => Output::Pcapng {
                 directory: directory.into(),
                 file: file.clone(),
                 size: size.unwrap_or(Target::DEFAULT_SIZE),
                 files: files.unwrap_or(Target::DEFAULT_FILES),
-            }),
-            Target::Null => Ok(Output::Null),
-            Target::Shm(path) => Ok(Output::Shm(path.clone())),
-            Target::Tap(_) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("this engine has no {}: sinks; it has unix:, shm:, pcapng: and null", target.kind()),
-            )),
+            },
+            Target::Null => Output::Null,
+            Target::Shm(path) => Output::Shm(path.clone()),
+            Target::Tap { name, interface } => {
+                Output::Tap { name: name.clone(), interface: interface.clone() }
+            }
         }
     }
 
-    /// Opens what must be open before the first record.
-    pub(super) fn open(self, inject: Option<&Injector>) -> io::Result<Box<dyn Writer>> {
+    /// Whether packets may come back from there.
+    pub fn injects(&self) -> bool {
+        match self {
+            Output::Unix { .. } | Output::Shm(_) => true,
+            Output::Tap { interface, .. } => interface.is_some(),
+            Output::Pcapng { .. } | Output::Null | Output::Queue(_) => false,
+        }
+    }
+
+    /// Opens what must be open before the first record. What comes back goes by `inject`.
+    pub(super) fn open(self, inject: Option<Inject>) -> io::Result<Box<dyn Writer>> {
         Ok(match self {
             Output::Unix { address, header } => {
-                Box::new(Unix::new(&address, header, inject.map(|inject| Arc::clone(inject.socket())))?)
+                let injector = inject.map(|inject| Injector::open(inject, &address, header)).transpose()?;
+                Box::new(Unix::new(&address, header, injector)?)
             }
+            Output::Tap { name, interface } => Box::new(Tap::open(name, interface, inject)?),
             Output::Pcapng { directory, file, size, files } => {
                 Box::new(Capture::open(&directory, &file, size, files)?)
             }
@@ -98,6 +111,21 @@ pub(super) trait Writer: Send {
 
     /// What becomes writable when a write that had to wait may go on.
     fn writable(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Takes what is injected, up to a bound. Whether there may be more.
+    fn serve(&mut self, _: Instant, _: &dyn Facts) -> bool {
+        false
+    }
+
+    /// What becomes readable when something is injected.
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Who judges what is injected.
+    fn judge(&self) -> Option<&Judge> {
         None
     }
 }

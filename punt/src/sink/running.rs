@@ -5,6 +5,7 @@
 //! fill, and the worker counts that.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
@@ -14,12 +15,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::batch::{Batch, split};
-use super::books::Books;
+use super::books::{Books, Run};
 use super::output::{Output, Progress, Then, Writer};
 use super::rounds::Rounds;
 use super::shm::Server;
 use super::{Facts, Prologue, Sink, Wake};
-use crate::inject::{Inject, Injected, Injector};
+use crate::inject::{Inject, Injected};
 
 /// At most so long is a full client waited for before the thread looks around.
 pub(super) const WAIT: Duration = Duration::from_millis(10);
@@ -87,8 +88,8 @@ impl Shared {
 }
 
 impl Running {
-    /// Opens what must be open and starts the thread, which runs `prologue` first. Only Unix and shared memory can
-    /// have an `inject`; that of shared memory is at the path of the output.
+    /// Opens what must be open and starts the thread, which runs `prologue` first. Only where
+    /// [`Output::injects`] can there be an `inject`; that of shared memory is at the path of the output.
     ///
     /// # Errors
     /// If something cannot be opened or bound; the sentence names it. A client that is not there yet is no error.
@@ -131,7 +132,7 @@ impl Running {
         State::ALL[self.shared.state.load(Ordering::Relaxed) as usize % State::ALL.len()]
     }
 
-    /// Where the client sends what it injects: a path, or `@` and an abstract name.
+    /// Where the client sends what it injects: a path, `@` and an abstract name, or the name of a TAP interface.
     pub fn inject_path(&self) -> Option<&str> {
         self.inject.as_ref().map(|(address, _)| address.as_str())
     }
@@ -168,12 +169,13 @@ impl Drop for Running {
 struct Pump {
     sink: Arc<Sink>,
     writer: Box<dyn Writer>,
-    injector: Option<Injector>,
     facts: Arc<dyn Facts>,
     books: Books,
     shared: Arc<Shared>,
     rounds: Rounds,
     batch: Batch,
+    /// What was delivered and is not counted yet; kept, so that it need not be made anew.
+    delivered: Vec<Run>,
     /// The errno by which nobody is there, and when to look again.
     gone: Option<(i32, Instant)>,
     /// Since when the client takes nothing.
@@ -192,22 +194,16 @@ impl Pump {
         inject: Option<Inject>,
         shared: Arc<Shared>,
     ) -> io::Result<Pump> {
-        let injector = match (inject, &output) {
-            (Some(inject), Output::Unix { address, header }) => {
-                Some(Injector::open(inject, address, *header)?)
-            }
-            _ => None,
-        };
-        let writer = output.open(injector.as_ref())?;
+        let writer = output.open(inject)?;
         let mut pump = Pump {
             sink,
             writer,
-            injector,
             books: Books::new(facts.clone()),
             facts,
             shared,
             rounds: Rounds::default(),
             batch: Batch::default(),
+            delivered: Vec::new(),
             gone: None,
             waits: None,
             served: None,
@@ -219,7 +215,7 @@ impl Pump {
 
     /// Where the client sends what it injects, and the books of that.
     fn inject(&self) -> Option<(String, Arc<Injected>)> {
-        let judge = self.injector.as_ref()?.judge();
+        let judge = self.writer.judge()?;
         Some((judge.address().to_owned(), judge.counts().clone()))
     }
 
@@ -265,16 +261,19 @@ impl Pump {
         }
     }
 
-    /// Counts the oldest records of the batch as delivered.
+    /// Counts the oldest records of the batch as delivered, those of a burst at once.
     fn deliver(&mut self, records: usize) {
-        if records > 0 {
-            let delivered = self.batch.records().take(records).map(|record| split(record).0);
-            self.sink.waits.delivered(delivered.map(|header| (header.class, header.received)));
-        }
+        let mut run = Run::default();
         for _ in 0..records {
-            let Some((lane, record)) = self.batch.finish() else { return };
-            let header = split(record).0;
-            self.books.delivered(&self.rounds.lane(lane).outcome, &header);
+            let Some((lane, record)) = self.batch.finish() else { break };
+            self.delivered.extend(run.add(lane, &split(record).0));
+        }
+        self.delivered.extend(run.whole());
+        if !self.delivered.is_empty() {
+            self.sink.waits.delivered(&self.delivered, |lane| self.rounds.lane(lane).class);
+        }
+        for run in self.delivered.drain(..) {
+            self.books.delivered(&self.rounds.lane(run.lane).outcome, &run);
         }
     }
 
@@ -316,7 +315,7 @@ impl Pump {
             self.shared.say(State::Stuck);
         }
         if let Some(fd) = self.writer.writable() {
-            let readable = poll_for(WAIT, (fd, PollFlags::POLLOUT), self.injector.as_ref());
+            let readable = poll_for(WAIT, (fd, PollFlags::POLLOUT), self.writer.readable());
             if readable {
                 self.served = None;
             }
@@ -331,7 +330,7 @@ impl Pump {
         self.rounds.refresh(&self.sink);
         if self.rounds.is_empty() && !self.shared.stop.load(Ordering::Relaxed) {
             let wake = (self.shared.wake.fd(), PollFlags::POLLIN);
-            if poll_for(timeout, wake, self.injector.as_ref()) {
+            if poll_for(timeout, wake, self.writer.readable()) {
                 self.served = None;
             }
         }
@@ -344,10 +343,8 @@ impl Pump {
 
     /// Takes what the client injects, but not so often that output feels it.
     fn take_injected(&mut self, now: Instant) {
-        if let Some(injector) = &mut self.injector
-            && self.served.is_none_or(|served| now - served >= INJECT)
-        {
-            let more = injector.serve(now, &*self.facts);
+        if self.served.is_none_or(|served| now - served >= INJECT) {
+            let more = self.writer.serve(now, &*self.facts);
             self.served = (!more).then_some(now);
         }
     }
@@ -368,15 +365,11 @@ impl Pump {
 }
 
 /// Sleeps until `first` happens or something is injected. Returns whether something is.
-fn poll_for(
-    timeout: Duration,
-    first: (std::os::fd::BorrowedFd<'_>, PollFlags),
-    injector: Option<&Injector>,
-) -> bool {
+fn poll_for(timeout: Duration, first: (BorrowedFd<'_>, PollFlags), injected: Option<BorrowedFd<'_>>) -> bool {
     let fds = &mut [PollFd::new(first.0, first.1), PollFd::new(first.0, PollFlags::empty())];
-    let fds = match injector {
-        Some(injector) => {
-            fds[1] = PollFd::new(injector.fd(), PollFlags::POLLIN);
+    let fds = match injected {
+        Some(injected) => {
+            fds[1] = PollFd::new(injected, PollFlags::POLLIN);
             &mut fds[..]
         }
         None => &mut fds[..1],

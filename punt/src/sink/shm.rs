@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::books::{Books, Run};
-use super::connection::Connection;
+use super::connection::{Connection, is_untaken};
 use super::running::{DRAIN, IDLE, PROBE, STUCK, Shared, State};
 use super::{Facts, Sink};
 use crate::inject::{Inject, Injected, Judge};
@@ -38,6 +38,9 @@ const LAZY: Duration = Duration::from_millis(1);
 const RECORDS: usize = 1024;
 /// Clients accepted or refused at once.
 const CLIENTS: usize = 16;
+/// Clients that may have ended their connection without having taken the memory, and still keep it on its way. The system bounds what a user
+/// has on its way, of all sinks together.
+const UNTAKEN: usize = 4;
 
 /// The thread.
 pub(super) struct Server {
@@ -46,15 +49,18 @@ pub(super) struct Server {
     facts: Arc<dyn Facts>,
     books: Books,
     shared: Arc<Shared>,
+    _place: socket::Place,
     listener: UnixListener,
     address: String,
     judge: Option<Judge>,
     client: Option<Connection>,
+    /// To clients that are over and have not taken the memory.
+    untaken: Vec<UnixStream>,
     lanes: Vec<Arc<Lane>>,
     /// Which of these the client may not read any more.
     closed: Vec<bool>,
-    /// Class, time of receipt and number of what was delivered; kept, so that it need not be made anew.
-    delivered: Vec<(u8, u64, u64)>,
+    /// What was delivered and is not counted yet; kept, so that it need not be made anew.
+    delivered: Vec<Run>,
     /// Between two looks.
     pause: Duration,
     /// Since when the client takes nothing.
@@ -86,7 +92,7 @@ impl Server {
         shared: Arc<Shared>,
     ) -> io::Result<Server> {
         let segment = sink.segment.clone().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let listener = socket::listen(path, 0o660)?;
+        let (place, listener) = socket::listen(path, 0o660)?;
         sink.suspend(Some(NOBODY));
         shared.say(State::Suspended);
         Ok(Server {
@@ -95,10 +101,12 @@ impl Server {
             books: Books::new(facts.clone()),
             facts,
             shared,
+            _place: place,
             listener,
             address: path.into(),
             judge: inject.map(|inject| Judge::new(inject, Header::Punt)),
             client: None,
+            untaken: Vec::new(),
             lanes: Vec::new(),
             closed: Vec::new(),
             delivered: Vec::new(),
@@ -132,7 +140,7 @@ impl Server {
     fn look(&mut self, most: usize) -> Found {
         self.refresh();
         let mut found = Found::default();
-        for (lane, closed) in self.lanes.iter().zip(&mut self.closed) {
+        for (number, (lane, closed)) in self.lanes.iter().zip(&mut self.closed).enumerate() {
             let Some(client) = self.client.as_ref().filter(|_| !*closed) else {
                 let errno = if self.client.is_some() { CLOSED } else { NOBODY };
                 found.more |= lane.ring.discard(most, |header| {
@@ -143,18 +151,10 @@ impl Server {
             };
             let claimed = client.head(self.segment.ring(lane.worker, lane.class));
             let mut run = Run::default();
-            let mut count = |run: Run| {
-                self.books.delivered_run(&lane.outcome, &run);
-                self.delivered.push((lane.class as u8, run.received, run.records));
-            };
             let settled = lane.ring.settle(claimed, most, |header| {
-                if let Some(whole) = run.add(&header) {
-                    count(whole);
-                }
+                self.delivered.extend(run.add(number, &header));
             });
-            if run.records > 0 {
-                count(run);
-            }
+            self.delivered.extend(run.whole());
             match settled {
                 Ok(more) => found.more |= more,
                 Err(Disbelieved) => {
@@ -164,9 +164,13 @@ impl Server {
                 }
             }
             found.backlog |= !lane.ring.is_empty();
+            found.progress |= !self.delivered.is_empty();
+            for run in &self.delivered {
+                self.books.delivered(&lane.outcome, run);
+            }
             if !self.delivered.is_empty() {
-                found.progress = true;
-                self.sink.waits.delivered_runs(self.delivered.drain(..));
+                self.sink.waits.delivered(&self.delivered, |_| lane.class);
+                self.delivered.clear();
             }
         }
         if let Some(client) = self.client.as_ref().filter(|_| found.backlog) {
@@ -250,7 +254,7 @@ impl Server {
         if heard.is_err() {
             // What it read before it went is delivered.
             self.look(usize::MAX);
-            self.client = None;
+            self.untaken.extend(self.client.take().and_then(Connection::end));
             self.sink.suspend(Some(NOBODY));
             // What it did not read is lost, and not the next client's.
             self.look(usize::MAX);
@@ -261,20 +265,39 @@ impl Server {
     fn accept(&mut self, now: Instant) {
         for _ in 0..CLIENTS {
             match self.listener.accept() {
-                Ok((stream, _)) if self.client.is_some() => Connection::refuse(&stream),
-                Ok((stream, _)) => {
-                    // Who did not take what it came for is gone already.
-                    self.client = Connection::open(stream, &self.segment, &self.lanes).ok();
-                    if self.client.is_some() {
-                        self.closed.fill(false);
-                        self.sink.suspend(None);
-                    }
-                }
+                Ok((stream, _)) => self.take_in(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
                     self.deaf = Some(now + PROBE);
                     return;
                 }
+            }
+        }
+    }
+
+    fn take_in(&mut self, stream: UnixStream) {
+        if self.client.is_some() {
+            return Connection::refuse(&stream, "another client is connected; there can be one at a time");
+        }
+        self.untaken.retain(is_untaken);
+        if self.untaken.len() >= UNTAKEN {
+            self.sink.refused_clients.of(Errno::ETOOMANYREFS as i32).add(1);
+            let why =
+                "clients that came before have not taken their memory and have not gone; end them first";
+            return Connection::refuse(&stream, why);
+        }
+        match Connection::open(stream, &self.segment, &self.lanes) {
+            Ok(client) => {
+                self.client = Some(client);
+                self.closed.fill(false);
+                self.sink.suspend(None);
+            }
+            // It has gone already.
+            Err((_, error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err((stream, error)) => {
+                let errno = error.raw_os_error().unwrap_or(Errno::EIO as i32);
+                self.sink.refused_clients.of(errno).add(1);
+                Connection::refuse(&stream, &format!("the engine cannot hand over its memory: {error}"));
             }
         }
     }
@@ -290,11 +313,5 @@ impl Server {
             });
         }
         late || empty
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        socket::remove(&self.address);
     }
 }

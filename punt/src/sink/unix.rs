@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -18,6 +17,7 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
 use super::Facts;
 use super::batch::{Batch, RECORDS, split};
 use super::output::{Progress, Then, Writer};
+use crate::inject::{Injector, Judge};
 use crate::socket;
 use crate::target::Header;
 
@@ -46,8 +46,8 @@ pub(super) struct Unix {
     client: SocketAddr,
     header: Header,
     socket: UnixDatagram,
-    /// The socket that takes what the client injects.
-    inject: Option<Arc<UnixDatagram>>,
+    /// Takes what the client injects.
+    injector: Option<Injector>,
     /// The client connected its socket to the inject socket, so that it hears nobody else.
     by_inject: bool,
     /// When the client was last found.
@@ -58,14 +58,14 @@ pub(super) struct Unix {
 
 impl Unix {
     /// Datagrams to `address`, whether somebody is there or not.
-    pub fn new(address: &str, header: Header, inject: Option<Arc<UnixDatagram>>) -> io::Result<Unix> {
+    pub fn new(address: &str, header: Header, injector: Option<Injector>) -> io::Result<Unix> {
         let out = UnixDatagram::unbound()?;
         out.set_write_timeout(Some(CALL))?;
         Ok(Unix {
             client: socket::address(address)?,
             header,
             socket: out,
-            inject,
+            injector,
             by_inject: false,
             found: None,
             at_once: RECORDS,
@@ -79,9 +79,9 @@ impl Unix {
         };
         let mut found = connect(self.out(), &self.client);
         if found == Err(Errno::EPERM as i32)
-            && let Some(inject) = &self.inject
+            && let Some(injector) = &self.injector
         {
-            found = connect(inject, &self.client);
+            found = connect(injector.socket(), &self.client);
             // It stays so: a socket that was connected once would refuse what other clients send.
             self.by_inject |= found.is_ok();
         }
@@ -91,7 +91,8 @@ impl Unix {
 
     /// The socket from which the client hears.
     fn out(&self) -> &UnixDatagram {
-        self.inject.as_deref().filter(|_| self.by_inject).unwrap_or(&self.socket)
+        let injector = self.injector.as_ref().filter(|_| self.by_inject);
+        injector.map_or(&self.socket, Injector::socket)
     }
 
     /// One system call: how many records went.
@@ -165,5 +166,17 @@ impl Writer for Unix {
 
     fn writable(&self) -> Option<BorrowedFd<'_>> {
         Some(self.out().as_fd())
+    }
+
+    fn serve(&mut self, now: Instant, facts: &dyn Facts) -> bool {
+        self.injector.as_mut().is_some_and(|injector| injector.serve(now, facts))
+    }
+
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        self.injector.as_ref().map(Injector::fd)
+    }
+
+    fn judge(&self) -> Option<&Judge> {
+        self.injector.as_ref().map(Injector::judge)
     }
 }

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use super::books::Run;
 use crate::class::Class;
 
 /// What is longer counts as this: a minute.
@@ -36,18 +37,13 @@ pub struct Wait {
 }
 
 impl Waits {
-    /// For the sink's thread: records that are delivered now, each with its class and when it was received, in nanoseconds since 1970.
-    pub(super) fn delivered(&self, records: impl Iterator<Item = (u8, u64)>) {
-        self.delivered_runs(records.map(|(class, received)| (class, received, 1)));
-    }
-
-    /// The same, of so many records each.
-    pub(super) fn delivered_runs(&self, runs: impl Iterator<Item = (u8, u64, u64)>) {
+    /// For the sink's thread: records that are delivered now, from lanes of these classes.
+    pub(super) fn delivered(&self, runs: &[Run], class: impl Fn(usize) -> Class) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         let mut classes = self.0.lock();
-        for (class, received, records) in runs {
-            if let Some(histogram) = classes.get_mut(class as usize) {
-                histogram.saturating_record_n(now.saturating_sub(received), records);
+        for run in runs {
+            if let Some(histogram) = classes.get_mut(class(run.lane) as usize) {
+                histogram.saturating_record_n(now.saturating_sub(run.received), run.records);
             }
         }
     }
@@ -76,9 +72,9 @@ mod tests {
     fn waits_are_kept_by_class() {
         let waits = Waits::default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        waits.delivered(
-            [(Class::Link as u8, now - 1_000_000), (Class::Miss as u8, now - 5_000_000_000)].into_iter(),
-        );
+        let run = |lane, received| Run { lane, received, records: 1, ..Run::default() };
+        let runs = [run(0, now - 1_000_000), run(1, now - 5_000_000_000)];
+        waits.delivered(&runs, |lane| [Class::Link, Class::Miss][lane]);
         let all = waits.all();
         assert_eq!(
             all.iter().map(|wait| (wait.class, wait.records)).collect::<Vec<_>>(),

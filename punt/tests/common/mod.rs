@@ -40,7 +40,7 @@ impl Facts for Engine {
     }
     fn interface(&self, index: u32) -> Option<Interface> {
         let name = ["lan", "wan"].get((index as usize).checked_sub(1)?)?;
-        Some(Interface { name: (*name).into(), mtu: 1500 })
+        Some(Interface { name: (*name).into(), mac: [2, 0, 0, 0, 0, 1], mtu: 1500 })
     }
     fn registration(&self, id: u32) -> Option<Arc<Settled>> {
         (id == 42).then(|| self.settled.clone())

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use punt::Class;
 use punt::claims::Protocol;
 use punt::clock::Clock;
-use punt::control::types::{ClassSet, Life, PolicerSet, ReasonCounters, ReasonSet, SinkAdd, SinkState};
-use punt::desk::{self, Desk, Means, Open, Place, Setup, Static, Tables, Wanted, limit_of};
+use punt::control::types::{ClassSet, Life, PolicerSet, ReasonCounters, ReasonSet, SinkAdd};
+use punt::desk::{self, ByHand, Desk, Place, Setup, Static, Tables, Wanted, limit_of};
 use punt::dispatch::{Fairness, Outbox, Punted, Tag};
 use punt::facts::Facts;
 use punt::lane::Lane;
@@ -18,7 +18,7 @@ use punt::policer::{Limit, Share, Source, Talkers};
 use punt::quiescent::{Domain, Reader};
 use punt::reason::Action;
 use punt::record::Header;
-use punt::sink::{Dirty, Settled, Sink};
+use punt::sink::{Dirty, Sink};
 use punt::target::Target;
 
 /// Ticks a second: a tick is a nanosecond.
@@ -92,35 +92,6 @@ impl Punted for Framed {
     fn source(&self) -> Source {
         Source::ip4(self.1)
     }
-}
-
-/// A sink's thread is the test itself: it empties the lanes.
-struct ByHand;
-
-impl Means for ByHand {
-    fn open(&self, _: Arc<Sink>, _: &Target) -> Result<Arc<dyn Open>, String> {
-        Ok(Arc::new(ByHand))
-    }
-
-    fn name(&self, _: u32, _: Option<&str>) {}
-
-    fn settle(&self, _: u32, _: Option<Arc<Settled>>) {}
-}
-
-impl Open for ByHand {
-    fn state(&self) -> SinkState {
-        SinkState::Active
-    }
-
-    fn inject(&self) -> Option<String> {
-        None
-    }
-
-    fn injected(&self) -> [u64; 3] {
-        [0; 3]
-    }
-
-    fn close(&self) {}
 }
 
 /// The desk, and what its workers share.

@@ -55,7 +55,8 @@ fn check_sinks(config: &Config, places: &Places, reader: &mut Reader) {
                 check_file(file, &config.punt.directory, at, reader);
                 Some(format!("pcapng:{file}"))
             }
-            Target::Shm(_) | Target::Tap(_) => Some(sink.target.to_string()),
+            Target::Tap { name, .. } => Some(format!("tap:{name}")),
+            Target::Shm(_) => Some(sink.target.to_string()),
             Target::Unix { .. } | Target::Null => None,
         };
         if let Some(other) = owned.and_then(|target| targets.insert(target, &sink.name)) {

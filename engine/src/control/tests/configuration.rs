@@ -128,6 +128,67 @@ fn a_policer_that_the_file_does_not_set_any_more_is_taken_back_and_an_operators_
 }
 
 #[test]
+fn a_check_tells_what_an_apply_would_change_of_punting() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let head = saved(&mut control).1;
+    let punting = r#"
+[[sink]]
+name = "a"
+target = "null"
+[[register]]
+match = "udp:5000"
+sink = "a"
+[[passive]]
+family = "ip4"
+sink = "a"
+rate = 10
+[reason."ip4.ttl-expired"]
+rate = 300
+[class.except]
+cap = 1000
+[[policer]]
+what = "reason:ip4.ttl-expired"
+type = "rfc2698"
+rate = "500pps"
+burst = "100p"
+peak = "700pps"
+excess = "200p"
+[[policer]]
+what = "registration:1"
+type = "single"
+rate = "5pps"
+burst = "5p"
+"#;
+    let text = format!("{head}{punting}");
+    let note = |control: &mut Control, method: &str, text: &str| {
+        let answer = call(control, method, json!({ "text": text })).expect("it is right");
+        answer["notes"][0].as_str().expect("a sentence").to_owned()
+    };
+    assert_eq!(note(&mut control, "config.check", &text), "applied, it makes 7 changes");
+    assert_eq!(note(&mut control, "config.apply", &text), "7 changes");
+    assert_eq!(note(&mut control, "config.check", &text), "applied, it changes nothing");
+
+    // The rate of a reason is that of its policer, whoever sets it.
+    let too_much = json!({ "name": "ip4.ttl-expired", "rate": 900 });
+    let refused = call(&mut control, "reason.set", too_much).unwrap_err().message;
+    assert!(refused.contains("reason:ip4.ttl-expired") && refused.contains("peak"), "{refused}");
+    call(&mut control, "reason.set", json!({ "name": "ip4.ttl-expired", "rate": 600, "sample": 3 }))
+        .expect("below its peak");
+    let (_, now) = saved(&mut control);
+    assert!(now.contains("rate = \"600pps\"") && now.contains("peak = \"700pps\""), "{now}");
+    assert_eq!(note(&mut control, "config.check", &now), "applied, it changes nothing");
+    assert_eq!(note(&mut control, "config.apply", &now), "nothing changed");
+    assert_eq!(saved(&mut control).1, now);
+
+    // The file of before: the rate and the policer.
+    assert_eq!(note(&mut control, "config.check", &text), "applied, it makes 3 changes");
+    call(&mut control, "config.apply", json!({ "text": text })).expect("it is right");
+    let (_, again) = saved(&mut control);
+    assert!(again.contains("rate = \"500pps\"") && !again.contains("sample"), "{again}");
+}
+
+#[test]
 fn ways_of_redirections_that_are_gone_are_used_again() {
     let _eal = eal(192);
     let mut control = router(small());

@@ -126,3 +126,26 @@ fn a_configuration_that_is_saved_in_parts_is_of_one_moment() {
     assert_eq!(Config::parse(&text, "saved").unwrap().registers.len(), 4000);
     assert_eq!(Config::parse(&saved(&mut control).1, "saved").unwrap().registers.len(), 3000);
 }
+
+#[test]
+fn lists_that_are_always_the_same_come_in_their_order_however_small_the_pages() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    for list in ["class.list", "stats.nodes", "stats.drops", "stats.workers"] {
+        let whole = call(&mut control, list, json!({})).unwrap();
+        for limit in [1, 3] {
+            let (mut params, mut all) = (json!({ "limit": limit }), Vec::new());
+            loop {
+                let page = call(&mut control, list, params.clone()).unwrap();
+                all.extend(page["items"].as_array().unwrap().iter().cloned());
+                match &page["after"] {
+                    Value::Null => break,
+                    after => params["after"] = after.clone(),
+                }
+            }
+            assert_eq!(json!(all), whole["items"], "{list} by {limit}");
+        }
+        let error = call(&mut control, list, json!({"after": "nowhere"})).unwrap_err().message;
+        assert_eq!(error, "after is \"nowhere\"; leave it out, or send what the last answer had", "{list}");
+    }
+}

@@ -120,7 +120,7 @@ fn what_is_not_understood_or_not_done_is_told() {
             "wan: an MTU of 70000 bytes is more than any frame holds; set at most 9216",
         ),
         ("interface.list", json!([]), code::INVALID_PARAMS, "params is one object here"),
-        ("stats.nodes", json!({"after": u64::MAX.to_string()}), 0, ""),
+        ("sink.list", json!({"after": "z"}), 0, ""),
         (
             "config.show",
             json!({"after": "route 10.2.0.0/16 9 0"}),

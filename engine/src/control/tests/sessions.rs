@@ -18,7 +18,7 @@ fn there(control: &mut Control) -> [Vec<Value>; 3] {
         let page = call(control, "reason.list", json!({ "after": after })).unwrap();
         let names = page["items"].as_array().unwrap().iter().map(|row| row["name"].clone());
         reasons.extend(names.filter(|name| name.as_str().unwrap().starts_with("local.udp-")));
-        match page.get("next").filter(|next| !next.is_null()) {
+        match page.get("after").filter(|next| !next.is_null()) {
             Some(next) => after = next.clone(),
             None => break,
         }

@@ -1,5 +1,6 @@
 //! `ip4-lookup`: where does the longest prefix lead? (RFC 1812 §5.2.4)
 
+use dpdk_sys::at_hand::hold;
 use punt::reason::{Class, Reason};
 
 use super::{Ip4Local, Ip4Options, Ip4Rewrite};
@@ -79,7 +80,8 @@ impl Leads<Ip4Rewrite> for Ip4Lookup {
             for (at, (packet, &hop)) in packets.iter_mut().zip(&hops).enumerate() {
                 let hop = hop as u32;
                 if !goes_ordinarily(context, packet, hop) {
-                    rest.take(bulk * BULK + at, along(context, packet, hop), packet);
+                    let edge = hold(packet, |packet| along(context, packet, hop));
+                    rest.take(bulk * BULK + at, edge, packet);
                 }
             }
         }

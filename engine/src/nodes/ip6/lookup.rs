@@ -1,5 +1,6 @@
 //! `ip6-lookup`: where does the longest prefix lead, and may the packet go there? (RFC 8200, RFC 4007 §9)
 
+use dpdk_sys::at_hand::hold;
 use punt::reason::{Class, Reason};
 
 use super::{Ip6HopByHop, Ip6Local, Ip6Rewrite};
@@ -79,7 +80,8 @@ impl Leads<Ip6Rewrite> for Ip6Lookup {
             for (at, (packet, &hop)) in packets.iter_mut().zip(&hops).enumerate() {
                 let hop = hop as u32;
                 if !goes_ordinarily(context, packet, hop) {
-                    rest.take(bulk * BULK + at, along(context, packet, hop), packet);
+                    let edge = hold(packet, |packet| along(context, packet, hop));
+                    rest.take(bulk * BULK + at, edge, packet);
                 }
             }
         }

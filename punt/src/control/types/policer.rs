@@ -117,15 +117,6 @@ pub struct PolicerRow {
     pub yellow: Option<Verdict>,
     /// What becomes of red packets.
     pub red: Verdict,
-    /// Packets that conformed.
-    #[serde(default)]
-    pub green_packets: u64,
-    /// Packets above the committed rate and within the excess.
-    #[serde(default)]
-    pub yellow_packets: u64,
-    /// Packets above both.
-    #[serde(default)]
-    pub red_packets: u64,
 }
 
 /// A rate with its unit: `1000`, `1000pps`, `8000000bps`, `unlimited`. A number alone is one of packets.

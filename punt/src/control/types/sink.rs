@@ -245,4 +245,7 @@ pub struct SinkCounters {
     pub foreign: u64,
     /// Rings in shared memory whose client said that it has read what was not there.
     pub closed_rings: u64,
+    /// Clients that could not be given shared memory, by the name of the error.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused_clients: BTreeMap<String, u64>,
 }

@@ -539,6 +539,8 @@ fn frames_of_a_type_that_several_reasons_have_keep_theirs() {
     office.commit();
     let (_, name, got) = office.punt(&lacp);
     assert_eq!((name.as_str(), got[0].class), ("l2.ethertype-0x8809@2", Class::Link));
+    // Whoever asked for all of them still gets these, too.
+    assert_eq!(office.takers(&lacp).len(), 2);
 }
 
 #[test]
@@ -552,6 +554,16 @@ fn no_id_is_given_twice_even_when_there_are_no_more() {
     assert_eq!(office.refused(wanted("udp:5001", "a")), used_up("reasons"));
     office.register("tcp:179", "a");
     assert_eq!(office.refused(wanted("udp:3784", "a")), used_up("registrations"));
+}
+
+#[test]
+fn who_takes_what_nobody_claimed_is_not_in_the_way_of_who_claims_it_alone() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    office.desk.register(wanted("reason:ip4.*", "a")).expect("nobody is in the way");
+    for (matching, interface) in [("udp:5000", None), ("udp:6000", Some((1, "lan".to_owned())))] {
+        let alone = Wanted { exclusive: true, interface, ..wanted(matching, "b") };
+        office.desk.register(alone).expect("its packets are ip4.unclaimed no more");
+    }
 }
 
 #[test]

@@ -151,6 +151,7 @@ const SINK_STATS: &[Column] = &[
     ("injected", Count),
     ("inject_errors", Count),
     ("foreign", Count),
+    ("closed_rings", Count),
 ];
 
 const SOURCE_STATS: &[Column] = &[

@@ -1,5 +1,7 @@
 //! The processor: its clock, its caches, and which CPUs a thread may run on.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 use std::{fmt, io, mem};
 
 /// Bytes of a cache line, as DPDK is built.
@@ -22,10 +24,51 @@ pub fn tsc() -> u64 {
     }
 }
 
-/// Ticks of [`tsc`] per second; 0 before `Eal::init`, which measures it.
+/// Ticks of [`tsc`] per second, if we know better than the EAL.
+static MEASURED: AtomicU64 = AtomicU64::new(0);
+
+/// Ticks of [`tsc`] per second, to a few in a million; 0 before `Eal::init`, which measures it.
 pub fn tsc_hz() -> u64 {
-    // SAFETY: reads a number.
-    unsafe { crate::ffi::dp_tsc_hz() }
+    match MEASURED.load(Relaxed) {
+        // SAFETY: reads a number.
+        0 => unsafe { crate::ffi::dp_tsc_hz() },
+        measured => measured,
+    }
+}
+
+/// What time it was by both clocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    ticks: u64,
+    at: Instant,
+}
+
+impl Moment {
+    /// Now. Of some looks at both clocks the quickest counts, which nothing came in between.
+    pub fn now() -> Moment {
+        let look = || {
+            let (before, at) = (tsc(), Instant::now());
+            let took = tsc().wrapping_sub(before);
+            (took, Moment { ticks: before.wrapping_add(took / 2), at })
+        };
+        (0..8).map(|_| look()).fold(look(), |best, next| if next.0 < best.0 { next } else { best }).1
+    }
+
+    /// Learns from the time that has passed since then how long a tick is, if it was long enough to tell. The EAL may have rounded it to
+    /// 10 MHz, which is up to 2 ms in a second. If it has not, it is about as long as the EAL says: else something else is wrong, and the EAL
+    /// is believed.
+    pub fn measure(self) {
+        let now = Moment::now();
+        let passed = now.at - self.at;
+        if passed < Duration::from_millis(20) {
+            return;
+        }
+        let ticks = u128::from(now.ticks.wrapping_sub(self.ticks));
+        let measured = (ticks * 1_000_000_000 / passed.as_nanos()) as u64;
+        if measured.abs_diff(tsc_hz()) <= tsc_hz() / 100 {
+            MEASURED.store(measured, Relaxed);
+        }
+    }
 }
 
 /// Fetches a cache line; any address will do.

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::cpu::{CpuSet, affinity};
+use crate::cpu::{CpuSet, Moment, affinity};
 use crate::{
     Error, Result,
     error::check,
@@ -53,12 +53,14 @@ impl Eal {
         })?;
         log_bridge::open()?;
         let mut argv = argv(args)?;
+        let began = Moment::now();
         check("rte_eal_init", args.join(" "), || {
             // SAFETY: argc strings, which stay valid for ever, and a null; the EAL may reorder them.
             unsafe { ffi::dp_eal_init(argv.len() as c_int - 1, argv.as_mut_ptr()) }
         })?;
         // The EAL keeps the array.
         argv.leak();
+        began.measure();
         // SAFETY: plain calls into a running EAL.
         let offset = check("rte_mbuf_dynfield_register", "the punt tag", || unsafe {
             ffi::dp_tag_register(size_of::<Tag>())

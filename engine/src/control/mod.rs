@@ -272,7 +272,7 @@ impl Control {
         self.expire_sessions(Instant::now());
         if self.ticked.clock.elapsed() >= punt::clock::RENEWAL {
             self.ticked.clock = Instant::now();
-            self.clock.renew(dpdk_sys::tsc());
+            self.clock.renew(dpdk_sys::tsc);
         }
         if self.ticked.secret.elapsed() >= SECRET {
             self.ticked.secret = Instant::now();

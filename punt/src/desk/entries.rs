@@ -218,15 +218,24 @@ impl Desk {
             .filter_map(|verdict| if let Verdict::Demote(class) = verdict { Some(class) } else { None })
             .chain([reason.class])
             .collect();
-        classes.into_iter().try_for_each(|class| self.make_lane(sink, class, reason.policer.limit().burst))
+        classes.into_iter().try_for_each(|class| self.make_lane(sink, class))
     }
 
-    /// Makes a lane to `sink` for each worker, if there is none of that class.
-    fn make_lane(&mut self, sink: &str, class: Class, burst: u64) -> Result<(), Refused> {
+    /// Packets of a class that may come at once, of whichever reasons: what the class lets pass, or else the most that any one of them does.
+    fn most_at_once(&self, class: Class) -> u64 {
+        let of_class = self.reasons().filter(|(_, reason)| reason.class == class);
+        let of_reasons = || of_class.map(|(_, reason)| reason.policer.limit().burst).max().unwrap_or(0);
+        self.budget.shape().most_at_once(class).unwrap_or_else(of_reasons)
+    }
+
+    /// Makes a lane to `sink` for each worker, if there is none of that class. Its size is the class's, so it does not matter which reason comes
+    /// first.
+    fn make_lane(&mut self, sink: &str, class: Class) -> Result<(), Refused> {
         if self.state.sinks.get(sink).is_none_or(|entry| !entry.lanes[class as usize].is_empty()) {
             return Ok(());
         }
         let used: usize = self.state.sinks.values().map(|sink| sink.memory()).sum();
+        let burst = self.most_at_once(class);
         let Some(entry) = self.state.sinks.get_mut(sink) else { return Ok(()) };
         let bytes =
             burst.saturating_mul(RECORD).clamp(*RING.start(), *RING.end()).next_power_of_two() as usize;

@@ -1,6 +1,7 @@
 //! What is set and what was counted, as lists show it.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use super::passives::Towards;
 use super::reasons::Reason;
@@ -195,32 +196,49 @@ impl Desk {
         self.by_index(*index).map(|reason| reason.name().to_owned())
     }
 
-    /// What does not add up in the books of reasons and sinks; a sentence each. What a worker is counting at this moment is left for the next
-    /// time.
+    /// What does not add up in the books of reasons and sinks; a sentence each. A worker may be held up while it counts: what seems wrong is
+    /// looked at again, for a second at most.
     pub fn findings(&self) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
         let mut findings = Vec::new();
         for (_, reason) in self.reasons() {
             for (worker, counts) in reason.counts.iter().enumerate() {
-                let before = counts.packets.get();
-                let fates: u64 = counts.fates.iter().map(Count::get).sum();
-                if before == counts.packets.get() && fates != before {
-                    findings.push(format!(
-                        "worker {worker}: reason {} counts {before} packets, and {fates} of them have a fate",
-                        reason.name()
-                    ));
-                }
+                findings.extend(persists(deadline, || {
+                    let before = counts.packets.get();
+                    let fates: u64 = counts.fates.iter().map(Count::get).sum();
+                    (before == counts.packets.get() && fates != before).then(|| {
+                        format!(
+                            "worker {worker}: reason {} counts {before} packets, and {fates} of them have a fate",
+                            reason.name()
+                        )
+                    })
+                }));
             }
         }
         for (name, sink) in &self.state.sinks {
             findings.extend(sink.lanes().filter_map(|lane| {
                 let (worker, class) = (lane.worker, lane.class);
-                let what = unbalanced(lane)?;
+                let what = persists(deadline, || unbalanced(lane))?;
                 Some(format!("sink {name}, worker {worker}, class {class}: {what}"))
             }));
         }
         findings
     }
 }
+
+/// What is still wrong when there is no more time to look.
+fn persists(deadline: Instant, look: impl Fn() -> Option<String>) -> Option<String> {
+    loop {
+        let finding = look()?;
+        if Instant::now() >= deadline {
+            return Some(finding);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A worker that is held up for longer amid counting is as good as stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What does not add up in the books of a lane.
 fn unbalanced(lane: &Lane) -> Option<String> {

@@ -93,6 +93,14 @@ impl Shape {
         Ok(())
     }
 
+    /// What a class lets come at once at most; `None` if its cap is unlimited.
+    pub(crate) fn most_at_once(&self, class: Class) -> Option<u64> {
+        match self.classes[class as usize].1 {
+            Rate::PerSecond(cap) => Some(burst(cap)),
+            Rate::Unlimited => None,
+        }
+    }
+
     /// What the budget has to keep for the classes above this one.
     fn kept_above(&self, class: Class) -> u64 {
         if self.total.is_unlimited() && self.classes[class as usize].1.is_unlimited() {

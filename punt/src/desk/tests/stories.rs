@@ -175,6 +175,19 @@ fn rings_take_no_more_than_they_may() {
     assert_eq!(row.burst, 8000);
 }
 
+#[test]
+fn rings_have_the_room_of_their_class_whichever_reason_comes_first() {
+    let mut office = Office::with_sinks(&["a", "b"]);
+    // Nothing limits the class: its largest reason does.
+    office.desk.set_reason(&reason(r#"{"name":"local.bfd","class":"route","burst":8000}"#)).expect("a limit");
+    office.register("tcp:179", "a");
+    assert_eq!(office.desk.state.sinks["a"].memory(), 2 << 20);
+    let capped = ClassSet { name: Class::Route, min: Some(0), cap: Some(Rate::PerSecond(30_000)) };
+    office.desk.set_class(&capped).expect("a cap");
+    office.register("tcp:179", "b");
+    assert_eq!(office.desk.state.sinks["b"].memory(), 1 << 20, "3,000 at once");
+}
+
 fn reason(json: &str) -> ReasonSet {
     serde_json::from_str(json).expect("what to set")
 }

@@ -2,7 +2,7 @@
 
 use std::ops::BitOr;
 
-use crate::tables::Adjacency;
+use crate::tables::{Adjacency, Exit};
 
 /// A packet in a frame. Nodes read it, keep offsets in it, and never move its bytes: only a rewrite node does. Half a cache line, and never
 /// over two of them.
@@ -36,6 +36,15 @@ pub struct Meta {
     pub flags: Flags,
     /// The IP protocol, or for IPv6 the one behind the extension headers, once the local node has looked.
     pub protocol: u8,
+}
+
+impl Meta {
+    /// It has been rewritten, and leaves there.
+    #[inline(always)]
+    pub fn leaves_by(&mut self, exit: Exit) {
+        (self.egress, self.port) = (exit.interface(), exit.port());
+        self.flags.set(Flags::REWRITTEN);
+    }
 }
 
 /// The offset of a header that is not there.
@@ -106,9 +115,7 @@ impl Packet {
     /// It has been rewritten for this egress.
     #[inline(always)]
     pub fn leaves_by(&mut self, adjacency: &Adjacency) {
-        self.meta.egress = adjacency.interface;
-        self.meta.port = adjacency.port;
-        self.meta.flags.set(Flags::REWRITTEN);
+        self.meta.leaves_by(adjacency.exit);
     }
 
     /// The first segment's bytes, from the Ethernet header on.

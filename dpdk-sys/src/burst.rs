@@ -115,10 +115,11 @@ impl Burst {
                 if place < next || place >= seen {
                     continue;
                 }
-                if place > next {
-                    packets.add(kept).copy_from(packets.add(next), place - next);
-                    values.add(kept).copy_from(values.add(next), place - next);
-                    kept += place - next;
+                // One by one: there are few between one place and the next.
+                for from in next..place {
+                    packets.add(kept).write(packets.add(from).read());
+                    values.add(kept).write(values.add(from).read());
+                    kept += 1;
                 }
                 next = place + 1;
                 take(place, packets.add(place).read(), values.add(place).read());

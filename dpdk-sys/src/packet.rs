@@ -475,11 +475,7 @@ mod tests {
         ] {
             packet.first_mut().ol_flags = flags;
             assert_eq!(packet.rss_hash(), hash);
-            assert_eq!(
-                [false, true].map(|sum| packet.is_ip_checksum_right(sum)),
-                by_sum,
-                "flags {flags:x}"
-            );
+            assert_eq!([false, true].map(|sum| packet.is_ip_checksum_right(sum)), by_sum, "flags {flags:x}");
         }
         packet.free();
     }

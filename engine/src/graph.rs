@@ -13,8 +13,8 @@ use crate::counters::Counters;
 use crate::node::{Context, Stage, To};
 use crate::nodes::redirect::leads_somewhere;
 use crate::packet::Packet;
-use crate::transit::Transit;
 pub use crate::plan::{Miswired, Plan, Stages};
+use crate::transit::Transit;
 
 /// Times every so many loops: two clock reads for each node would cost 4 cycles a packet.
 const TIMED_LOOP: u64 = 256;
@@ -431,15 +431,13 @@ impl Graph {
         for packets in leaving.chunk_by_mut(|one, next| one.meta.reason == next.meta.reason) {
             let (reason, reasons) = (packets[0].meta.reason, &context.tables.punt.reasons);
             match reasons.get(reason, context.guard) {
-                Some(entry) if entry.scopes.is_empty() => {
-                    self.offer_run(reason, Some(entry), packets, context)
-                }
-                _ => {
+                Some(entry) if !entry.scopes.is_empty() => {
                     for packet in packets.chunks_mut(1) {
                         let (_, entry) = reasons.resolve(reason, &packet[0], context.guard);
                         self.offer_run(reason, entry, packet, context);
                     }
                 }
+                entry => self.offer_run(reason, entry, packets, context),
             }
         }
         self.freed.extend(leaving.drain(..).map(|packet| packet.mbuf));

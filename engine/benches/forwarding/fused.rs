@@ -120,7 +120,12 @@ impl Contender for Fused {
                     let len = mbuf.len();
                     packets += 1;
                     bytes += len as u64;
-                    self.ports[adjacency.exit.port() as usize].add(&self.counters, adjacency.interface, len, mbuf);
+                    self.ports[adjacency.exit.port() as usize].add(
+                        &self.counters,
+                        adjacency.interface,
+                        len,
+                        mbuf,
+                    );
                 }
                 Err(Exception::Expired) => {
                     packets += 1;

@@ -79,12 +79,7 @@ impl Leads<Ip4Input> for EtherInput {
 
 /// Finds the destinations of ordinary IPv4 packets, and the places of all others. Not inlined: it needs all registers.
 #[inline(never)]
-fn examine(
-    ours: MacAddress,
-    mbufs: &[dpdk_sys::Packet],
-    destinations: &mut [u32],
-    unusual: &mut Places,
-) {
+fn examine(ours: MacAddress, mbufs: &[dpdk_sys::Packet], destinations: &mut [u32], unusual: &mut Places) {
     for (at, (mbuf, destination)) in mbufs.iter().zip(destinations).enumerate() {
         match ordinary4(ours, mbuf) {
             Some(address) => *destination = address,

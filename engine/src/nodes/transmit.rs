@@ -72,7 +72,13 @@ impl<Q: Queue> Transmit<Q> {
         assert!(ways.len() <= 64, "{} ports, and a worker serves 64", ways.len());
         let port = |egress| {
             let room = if matches!(egress, Egress::Queue(_)) { burst } else { 0 };
-            Port { egress, burst: Burst::new(room as u16), exit: Exit::new(NO_INTERFACE, 0), counted: 0, bytes: 0 }
+            Port {
+                egress,
+                burst: Burst::new(room as u16),
+                exit: Exit::new(NO_INTERFACE, 0),
+                counted: 0,
+                bytes: 0,
+            }
         };
         Transmit {
             ports: ways.into_iter().map(port).collect(),
@@ -318,6 +324,64 @@ mod tests {
         assert!(handed.iter().all(|packet| (packet.meta.port, packet.meta.egress) == (1, WAN)));
         free(frame);
         free(handed);
+    }
+
+    /// Two ports that have no queue, and one that takes one packet at a time.
+    #[test]
+    fn what_is_in_transit_is_sent_before_the_others_and_knows_itself_when_it_is_refused() {
+        #[derive(Default)]
+        struct One(Vec<u8>);
+        impl Queue for One {
+            fn send(&mut self, burst: &mut Burst) -> usize {
+                let mut packets: Vec<_> = burst.drain().collect();
+                let first = packets.remove(0);
+                self.0.push(first.bytes()[0]);
+                first.free();
+                packets.into_iter().for_each(|packet| burst.push(packet).expect("it was there"));
+                1
+            }
+        }
+        let mut router = Router::new();
+        let (ring, mut owner) = rtrb::RingBuffer::new(4);
+        let ways = vec![Egress::None, Egress::Owner(ring), Egress::Queue(One::default())];
+        let mut transmit = Transmit::new(ways, 64);
+        let mut transit = Transit::new(64);
+        transit.interface = LAN;
+        for (number, port) in [2, 0, 2, 1, 7, 2].into_iter().enumerate() {
+            let mbuf = dpdk_sys::Packet::from_bytes(&[number as u8; 60]);
+            transit.mbufs.push(mbuf).expect("there is room");
+            transit.words[number] = Exit::new([WAN, VLAN][number / 5], port).word();
+        }
+        let mut frame = vec![packet(10, 60, 2), packet(11, 60, 0)];
+        let mut row = [u8::MAX; 64];
+        let at = router.plan.node("transmit").expect("a node of the graph");
+        let edges = router.plan.layout.node(at).edges.start;
+        let guard = router.reader.enter();
+        let context = Context { tables: &router.tables, guard: &guard, counters: &router.counters, now: 0 };
+        transmit.transit(&context, &mut transit, &mut frame, &mut row, edges);
+        assert!(transit.mbufs.is_empty());
+        let (no_port, full) = (Next::NoPort as u8, Next::Full as u8);
+        assert_eq!(
+            (numbers(&frame), &row[..6]),
+            (vec![1, 4, 11, 2, 5, 10], &[no_port, no_port, no_port, full, full, full][..])
+        );
+        for packet in &frame[..5] {
+            let meta = packet.meta;
+            let egress = if numbers(std::slice::from_ref(packet)) == [5] { VLAN } else { WAN };
+            assert_eq!((meta.interface, meta.egress), (LAN, egress));
+        }
+        let refused = frame[3].meta;
+        assert!(refused.flags.any(crate::packet::Flags::REWRITTEN));
+        assert_eq!((refused.l3, refused.l4, refused.port), (14, 34, 2));
+        let Egress::Queue(queue) = &transmit.ports[2].egress else { unreachable!("as it was made") };
+        assert_eq!(queue.0, [0]);
+        let handed = owner.pop().expect("one for the owner");
+        assert_eq!((handed.bytes()[0], handed.meta.port, handed.meta.egress), (3, 1, WAN));
+        let count = |interface, what| router.counters.read(router.counters.layout.interface(interface, what));
+        assert_eq!([count(WAN, TxPackets), count(WAN, TxBytes), count(WAN, TxDropped)], [1, 60, 5]);
+        assert_eq!([count(VLAN, TxPackets), count(VLAN, TxBytes), count(VLAN, TxDropped)], [0, 0, 1]);
+        free(frame);
+        free([handed]);
     }
 
     /// Two ports of rings, one of them nearly full: what its driver does not take is dropped behind what it took.

@@ -107,7 +107,14 @@ impl Adjacency {
             len += 4;
         }
         let untagged = if tags.is_empty() { UNTAGGED as u32 + mtu as u32 } else { 0 };
-        Adjacency { exit: Exit::new(interface, port), interface, mtu, untagged, header_len: len as u8 + 2, header }
+        Adjacency {
+            exit: Exit::new(interface, port),
+            interface,
+            mtu,
+            untagged,
+            header_len: len as u8 + 2,
+            header,
+        }
     }
 
     /// Does a frame of `len` bytes, with a header without tags, leave with another one like it and nothing to trim?

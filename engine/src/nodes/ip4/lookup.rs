@@ -124,12 +124,7 @@ fn goes_on(
 
 /// Takes all packets out of transit that have not been rewritten. In the place of their exits there are still their hops.
 #[inline(never)]
-fn set_aside(
-    context: &Context,
-    transit: &mut Transit,
-    frame: &mut Vec<Packet>,
-    rest: &mut Rest<Ip4Rewrite>,
-) {
+fn set_aside(context: &Context, transit: &mut Transit, frame: &mut Vec<Packet>, rest: &mut Rest<Ip4Rewrite>) {
     let Transit { interface, mbufs, destinations, words, unusual } = transit;
     let meta = Transit::meta(*interface);
     mbufs.take_out(unusual.take(), words, |at, mbuf, hop| {

@@ -75,6 +75,61 @@ impl Burst {
         self.packets.drain(..)
     }
 
+    /// Takes all packets out, in order, each with the value at its place in `beside`. Packets beyond those stay.
+    #[inline(always)]
+    pub fn take_all<T: Copy>(&mut self, beside: &[T], mut take: impl FnMut(Packet, T)) {
+        let len = self.packets.len();
+        let seen = len.min(beside.len());
+        // SAFETY: the vector forgets its packets first, so that whatever `take` does, none has two owners; each of the first `seen` is read
+        // once, and the others are where they were or move up.
+        unsafe {
+            self.packets.set_len(0);
+            let packets = self.packets.as_mut_ptr();
+            let values = beside.as_ptr();
+            for at in 0..seen {
+                take(packets.add(at).read(), values.add(at).read());
+            }
+            packets.copy_from(packets.add(seen), len - seen);
+            self.packets.set_len(len - seen);
+        }
+    }
+
+    /// Takes out the packets at these places, which ascend, each with its place and the value there in `beside`. What is left moves up, packets
+    /// and values alike. Places that do not ascend, and those without a packet or value, are passed over.
+    #[inline(always)]
+    pub fn take_out<T: Copy>(
+        &mut self,
+        places: &[u16],
+        beside: &mut [T],
+        mut take: impl FnMut(usize, Packet, T),
+    ) {
+        let len = self.packets.len();
+        let seen = len.min(beside.len());
+        let (packets, values) = (self.packets.as_mut_ptr(), beside.as_mut_ptr());
+        let (mut kept, mut next) = (0, 0);
+        // SAFETY: the vector forgets its packets first, so that whatever `take` does, none has two owners. `kept` <= `next` <= place < `seen`,
+        // which is within both; places from `next` on are as they were, and each packet is either read once or moved up once.
+        unsafe {
+            self.packets.set_len(0);
+            for place in places.iter().map(|&place| usize::from(place)) {
+                if place < next || place >= seen {
+                    continue;
+                }
+                // One by one: there are few between one place and the next.
+                for from in next..place {
+                    packets.add(kept).write(packets.add(from).read());
+                    values.add(kept).write(values.add(from).read());
+                    kept += 1;
+                }
+                next = place + 1;
+                take(place, packets.add(place).read(), values.add(place).read());
+            }
+            packets.add(kept).copy_from(packets.add(next), len - next);
+            values.add(kept).copy_from(values.add(next), seen - next.min(seen));
+            self.packets.set_len(kept + len - next);
+        }
+    }
+
     /// The verdict on all of them: back to their pools, in one call.
     #[inline]
     pub fn clear_freeing(&mut self) {
@@ -143,6 +198,55 @@ mod tests {
         assert_eq!(last.bytes(), b"2");
         last.free();
         burst.drain().for_each(Packet::free);
+        assert!(burst.is_empty());
+        assert_eq!(lost(), 0);
+    }
+
+    fn numbered(count: u8) -> Burst {
+        let mut burst = Burst::new(8);
+        (0..count).for_each(|number| burst.push(Packet::from_bytes(&[number])).unwrap());
+        burst
+    }
+
+    fn numbers(burst: &Burst) -> Vec<u8> {
+        burst.as_slice().iter().map(|packet| packet.bytes()[0]).collect()
+    }
+
+    #[test]
+    fn some_are_taken_out_and_the_others_move_up_with_the_values_beside() {
+        // Places beyond the values or the packets, and such that do not ascend, are nobody's.
+        for (places, left) in [
+            (&[][..], &[0, 1, 2, 3, 4, 5][..]),
+            (&[0], &[1, 2, 3, 4, 5]),
+            (&[4], &[0, 1, 2, 3, 5]),
+            (&[1, 2, 4], &[0, 3, 5]),
+            (&[0, 1, 2, 3, 4], &[5]),
+            (&[3, 3, 1, 5, 6, u16::MAX], &[0, 1, 2, 4, 5]),
+        ] {
+            let (mut burst, mut beside, mut taken) = (numbered(6), [10, 11, 12, 13, 14], Vec::new());
+            burst.take_out(places, &mut beside, |place, packet, value| {
+                assert_eq!((packet.bytes(), value), (&[place as u8][..], 10 + place));
+                taken.push(place as u8);
+                packet.free();
+            });
+            assert_eq!(numbers(&burst), left, "without those at {places:?}");
+            let values: Vec<_> = left[..left.len() - 1].iter().map(|number| 10 + *number as usize).collect();
+            assert_eq!(beside[..values.len()], values);
+            assert_eq!(taken, (0..6).filter(|number| !left.contains(number)).collect::<Vec<_>>());
+            burst.clear_freeing();
+        }
+        assert_eq!(lost(), 0);
+    }
+
+    #[test]
+    fn all_are_taken_that_have_a_value_beside_them() {
+        let (mut burst, mut taken) = (numbered(4), Vec::new());
+        burst.take_all(&['a', 'b', 'c'], |packet, value| {
+            taken.push((packet.bytes()[0], value));
+            packet.free();
+        });
+        assert_eq!((numbers(&burst), taken), (vec![3], vec![(0, 'a'), (1, 'b'), (2, 'c')]));
+        burst.take_all(&[7, 8], |packet, _| packet.free());
         assert!(burst.is_empty());
         assert_eq!(lost(), 0);
     }

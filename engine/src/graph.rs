@@ -15,6 +15,7 @@ use crate::node::{Context, Stage, To};
 use crate::nodes::redirect::leads_somewhere;
 use crate::packet::Packet;
 pub use crate::plan::{Miswired, Plan, Stages};
+use crate::transit::Transit;
 
 /// Times every so many loops: two clock reads for each node would cost 4 cycles a packet.
 const TIMED_LOOP: u64 = 256;
@@ -27,6 +28,9 @@ pub struct Graph {
     stages: Vec<Slot>,
     /// Which stages have packets in their frame, the first in the lowest bit.
     pending: u64,
+    /// Ordinary packets on their way together, and the stage that they have come to.
+    transit: Transit,
+    transit_at: usize,
     /// The edge of each packet of the frame at hand.
     next: Box<[u8]>,
     /// What leaves the graph for a reason: offered in runs of one reason.
@@ -97,7 +101,7 @@ impl Slot {
     #[inline(always)]
     fn count_joined(&self, context: &Context, numbers: &[u8]) {
         if let Some(Joined { calls, first }) = self.joined
-            && numbers.iter().any(|&number| number == 0 || number >= first)
+            && numbers.iter().fold(false, |any, &number| any | (number == 0) | (number >= first))
         {
             context.counters.add(calls, 1);
         }
@@ -153,6 +157,8 @@ impl Graph {
         Graph {
             stages,
             pending: 0,
+            transit: Transit::new(burst),
+            transit_at: 0,
             next: vec![0; burst].into(),
             leaving: Vec::with_capacity(burst),
             freed: Vec::with_capacity(burst),
@@ -179,11 +185,13 @@ impl Graph {
     #[inline]
     pub fn receive(&mut self, at: usize, interface: u32, burst: &mut Burst, context: &Context) {
         let given = burst.len();
+        std::mem::swap(burst, &mut self.transit.mbufs);
+        (self.transit.interface, self.transit_at) = (interface, at);
         let timed = (self.loops + 1).is_multiple_of(TIMED_LOOP);
         let before = if timed { dpdk_sys::tsc() } else { 0 };
-        self.step(at, context, given, |slot, next| {
+        self.step(at, context, given, |slot, transit, next| {
             let Slot { stage, frame, first_edge, .. } = slot;
-            hold(frame, |frame| stage.receive(context, interface, burst, frame, next, *first_edge));
+            hold(transit, |transit| stage.receive(context, transit, frame, next, *first_edge));
         });
         if timed {
             self.time(at, context, before, given);
@@ -231,30 +239,72 @@ impl Graph {
     /// Runs one stage over its frame and sends each packet along its edge.
     #[inline(always)]
     fn run_stage(&mut self, at: usize, context: &Context) -> usize {
-        let given = self.stages[at].frame.len();
-        self.step(at, context, given, |slot, next| {
+        let in_transit = if self.transit_at == at { self.transit.mbufs.len() } else { 0 };
+        let given = self.stages[at].frame.len() + in_transit;
+        self.step(at, context, given, |slot, transit, next| {
             let Slot { stage, frame, first_edge, .. } = slot;
-            hold(frame, |frame| stage.run(context, frame, next, *first_edge));
+            match in_transit {
+                0 => hold(frame, |frame| stage.run(context, frame, next, *first_edge)),
+                _ => hold(transit, |transit| stage.transit(context, transit, frame, next, *first_edge)),
+            }
         });
         given
     }
 
     /// Has one stage see to so many packets and sends each along its edge.
     #[inline(always)]
-    fn step(&mut self, at: usize, context: &Context, given: usize, run: impl FnOnce(&mut Slot, &mut [u8])) {
+    fn step(
+        &mut self,
+        at: usize,
+        context: &Context,
+        given: usize,
+        run: impl FnOnce(&mut Slot, &mut Transit, &mut [u8]),
+    ) {
         if given == 0 {
             return;
         }
-        let Graph { stages, next, .. } = self;
+        let Graph { stages, transit, next, .. } = self;
         let slot = &mut stages[at];
         context.counters.add(slot.calls, 1);
         context.counters.add(slot.calls + 1, given as u64);
         crate::panic::entering(slot.name);
         let next = next.get_mut(..given).unwrap_or_default();
-        run(slot, next);
+        run(slot, transit, next);
+        let goes_on = self.transit_at == at && !self.transit.mbufs.is_empty();
         if !slot.frame.is_empty() {
+            if !goes_on {
+                slot.count_joined(context, &next[..slot.frame.len().min(next.len())]);
+            }
             self.dispatch(at, context);
         }
+        if goes_on {
+            self.go_on(context);
+        }
+    }
+
+    /// Sends the packets in transit along the first edge of the stage that they have come through.
+    #[inline(always)]
+    fn go_on(&mut self, context: &Context) {
+        let slot = &self.stages[self.transit_at];
+        if let Some(joined) = &slot.joined {
+            context.counters.add(joined.calls, 1);
+        }
+        match slot.take(0, context, self.transit.mbufs.len()) {
+            Target::Stage(to) => {
+                self.transit_at = to as usize;
+                self.pending |= 1 << to;
+            }
+            target => self.end_transit(target, context),
+        }
+    }
+
+    /// No stage is where packets in transit go.
+    #[cold]
+    fn end_transit(&mut self, target: Target, context: &Context) {
+        let mut packets = std::mem::take(&mut self.stages[self.transit_at].frame);
+        packets.extend(self.transit.packets());
+        packets.drain(..).for_each(|packet| self.follow(target, context, packet));
+        self.stages[self.transit_at].frame = packets;
     }
 
     /// Sends the packets that are left in the frame of the stage at `at` along their edges.
@@ -273,26 +323,30 @@ impl Graph {
             && target.frame.is_empty()
         {
             way.count(context, len);
-            slot.count_joined(context, &[common]);
             std::mem::swap(&mut slot.frame, &mut target.frame);
             self.pending |= 1 << to;
         } else {
-            self.part(at, context, common);
+            self.part(at, context, common, different != 0);
         }
     }
 
     /// Sends the packets of a frame along their edges where not all can go one way whole. Most take the edge `common`.
     #[inline(never)]
-    fn part(&mut self, at: usize, context: &Context, common: u8) {
+    fn part(&mut self, at: usize, context: &Context, common: u8, differ: bool) {
         let slot = &mut self.stages[at];
         let mut frame = std::mem::take(&mut slot.frame);
-        slot.count_joined(context, &self.next[..frame.len().min(self.next.len())]);
-        self.take_exceptions(at, context, &mut frame, common);
+        if differ {
+            self.take_exceptions(at, context, &mut frame, common);
+        }
         let slot = &self.stages[at];
         match slot.take(common, context, frame.len()) {
             Target::Stage(to) if self.stages[to as usize].frame.is_empty() => {
                 std::mem::swap(&mut frame, &mut self.stages[to as usize].frame);
                 self.pending |= 1 << to;
+            }
+            Target::Punt(reason) => {
+                frame.iter_mut().for_each(|packet| packet.meta.reason = reason);
+                self.leaving.append(&mut frame);
             }
             target => frame.drain(..).for_each(|packet| self.follow(target, context, packet)),
         }
@@ -392,15 +446,13 @@ impl Graph {
         for packets in leaving.chunk_by_mut(|one, next| one.meta.reason == next.meta.reason) {
             let (reason, reasons) = (packets[0].meta.reason, &context.tables.punt.reasons);
             match reasons.get(reason, context.guard) {
-                Some(entry) if entry.scopes.is_empty() => {
-                    self.offer_run(reason, Some(entry), packets, context)
-                }
-                _ => {
+                Some(entry) if !entry.scopes.is_empty() => {
                     for packet in packets.chunks_mut(1) {
                         let (_, entry) = reasons.resolve(reason, &packet[0], context.guard);
                         self.offer_run(reason, entry, packet, context);
                     }
                 }
+                entry => self.offer_run(reason, entry, packets, context),
             }
         }
     }
@@ -458,6 +510,7 @@ impl Drop for Graph {
             slot.frame.drain(..).for_each(|packet| packet.mbuf.free());
         }
         self.freed.extend(self.leaving.drain(..).map(|packet| packet.mbuf));
+        self.freed.extend(self.transit.mbufs.drain());
         dpdk_sys::free_bulk(&mut self.freed);
     }
 }

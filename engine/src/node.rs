@@ -3,7 +3,6 @@
 //! An edge is another node, a punt with a reason, a drop with a text, or the end of the
 //! packet's way. The enum of a node's edges says all that can happen there; counters, statistics and the drawn graph come from it.
 
-use dpdk_sys::Burst;
 use dpdk_sys::at_hand::{Hand, hold};
 use punt::reason::Reason;
 
@@ -11,6 +10,7 @@ use crate::counters::Counters;
 use crate::packet::Packet;
 use crate::quiescent::Guard;
 use crate::tables::Tables;
+use crate::transit::Transit;
 
 /// What a node may look at beside the packet: the tables of this loop, and the worker's counters.
 pub struct Context<'a> {
@@ -106,18 +106,32 @@ pub trait Stage: Send {
     /// counts them under their edge itself, from `first_edge` on.
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], first_edge: usize);
 
-    /// Fills its frame with what `interface` received, and runs it over that.
-    fn receive(
+    /// Runs it over a frame, and over packets in transit. Those that take their way on, by the first edge, stay in `transit`; others go behind
+    /// those in the frame, and `next` gets their edges.
+    fn transit(
         &mut self,
         context: &Context,
-        interface: u32,
-        burst: &mut Burst,
+        transit: &mut Transit,
         frame: &mut Vec<Packet>,
         next: &mut [u8],
         first_edge: usize,
     ) {
-        frame.extend(burst.drain().map(|mbuf| Packet::received(mbuf, interface)));
-        self.run(context, frame, next, first_edge);
+        frame.extend(transit.packets());
+        hold(frame, |frame| self.run(context, frame, next, first_edge));
+    }
+
+    /// The same with packets just received, at which nobody has looked.
+    fn receive(
+        &mut self,
+        context: &Context,
+        transit: &mut Transit,
+        frame: &mut Vec<Packet>,
+        next: &mut [u8],
+        first_edge: usize,
+    ) {
+        let interface = transit.interface;
+        frame.extend(transit.mbufs.drain().map(|mbuf| Packet::received(mbuf, interface)));
+        hold(frame, |frame| self.run(context, frame, next, first_edge));
     }
 }
 
@@ -165,17 +179,34 @@ pub trait Leads<B: Node>: Node {
         }
     }
 
-    /// The same with packets that `interface` has just received, on their way into a frame.
-    fn lead_received(
+    /// Takes packets in transit through both nodes; has `rest` put the others into the frame.
+    fn lead_transit(
         &mut self,
         context: &Context,
-        interface: u32,
-        burst: &mut Burst,
+        transit: &mut Transit,
         frame: &mut Vec<Packet>,
         rest: &mut Rest<B>,
     ) {
-        frame.extend(burst.drain().map(|mbuf| Packet::received(mbuf, interface)));
-        self.lead(context, frame, rest);
+        for mut packet in transit.packets() {
+            let edge = hold(&mut packet, |packet| self.packet(context, packet));
+            rest.put(edge, packet, frame);
+        }
+    }
+
+    /// Takes packets through both nodes that were just received.
+    fn lead_received(
+        &mut self,
+        context: &Context,
+        transit: &mut Transit,
+        frame: &mut Vec<Packet>,
+        rest: &mut Rest<B>,
+    ) {
+        let interface = transit.interface;
+        for mbuf in transit.mbufs.drain() {
+            let mut packet = Packet::received(mbuf, interface);
+            let edge = hold(&mut packet, |packet| self.packet(context, packet));
+            rest.put(edge, packet, frame);
+        }
     }
 }
 
@@ -198,6 +229,13 @@ impl<B: Node> Rest<'_, B> {
         if let Some(place) = self.row.get_mut(at) {
             *place = number;
         }
+    }
+
+    /// Takes a packet along an edge as [`take`](Rest::take) does, and puts it into the frame.
+    #[inline(always)]
+    pub fn put<E: Edges>(&mut self, edge: E, mut packet: Packet, frame: &mut Vec<Packet>) {
+        self.take(frame.len(), edge, &mut packet);
+        frame.push(packet);
     }
 
     /// Not inlined, that the way of ordinary packets is compiled for them alone.
@@ -236,18 +274,33 @@ impl<A: Leads<B>, B: Node> Stage for Joined<A, B> {
         self.0.lead(context, frame, &mut Rest { context, leader, then: &mut self.1, row: next });
     }
 
+    fn transit(
+        &mut self,
+        context: &Context,
+        transit: &mut Transit,
+        frame: &mut Vec<Packet>,
+        next: &mut [u8],
+        first_edge: usize,
+    ) {
+        if !frame.is_empty() {
+            self.run(context, frame, next, first_edge);
+        }
+        let leader = <A as Node>::NAME;
+        let mut rest = Rest { context, leader, then: &mut self.1, row: next };
+        self.0.lead_transit(context, transit, frame, &mut rest);
+    }
+
     fn receive(
         &mut self,
         context: &Context,
-        interface: u32,
-        burst: &mut Burst,
+        transit: &mut Transit,
         frame: &mut Vec<Packet>,
         next: &mut [u8],
         _: usize,
     ) {
-        next.fill(0);
-        let mut rest = Rest { context, leader: <A as Node>::NAME, then: &mut self.1, row: next };
-        self.0.lead_received(context, interface, burst, frame, &mut rest);
+        let leader = <A as Node>::NAME;
+        let mut rest = Rest { context, leader, then: &mut self.1, row: next };
+        self.0.lead_received(context, transit, frame, &mut rest);
     }
 }
 

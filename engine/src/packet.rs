@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::BitOr;
 
-use crate::tables::Adjacency;
+use crate::tables::{Adjacency, Exit};
 
 /// A packet in a frame. Nodes read it, keep offsets in it, and never move its bytes: only a rewrite node does. Half a cache line, and never
 /// over two of them.
@@ -42,20 +42,37 @@ pub struct Meta {
 /// Bytes of a frame that are shown to people: all headers, as a rule.
 const SHOWN: usize = 128;
 
-/// As a panic names it: what nodes know of it, and how the frame begins in hexadecimal.
+/// A packet as a panic names it: what nodes know of it, and how its frame begins in hexadecimal.
+pub(crate) struct Shown<'a>(pub Meta, pub &'a dpdk_sys::Packet);
+
 impl fmt::Debug for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Meta { interface, l3, l4, .. }, mut bytes) = (self.meta, [0; SHOWN]);
-        write!(f, "{} bytes, in on interface {interface}", self.mbuf.len())?;
-        for (name, offset) in [("L3", l3), ("L4", l4)] {
+        Shown(self.meta, &self.mbuf).fmt(f)
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Shown(Meta { interface, l3, l4, .. }, mbuf), mut bytes) = (self, [0; SHOWN]);
+        write!(f, "{} bytes, in on interface {interface}", mbuf.len())?;
+        for (name, offset) in [("L3", *l3), ("L4", *l4)] {
             if offset != NO_OFFSET {
                 write!(f, ", {name} at {offset}")?;
             }
         }
         f.write_str(": ")?;
-        let shown = self.mbuf.copy_to(&mut bytes);
+        let shown = mbuf.copy_to(&mut bytes);
         bytes[..shown].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str(if shown < self.mbuf.len() as usize { "…" } else { "" })
+        f.write_str(if shown < mbuf.len() as usize { "…" } else { "" })
+    }
+}
+
+impl Meta {
+    /// It has been rewritten, and leaves there.
+    #[inline(always)]
+    pub fn leaves_by(&mut self, exit: Exit) {
+        (self.egress, self.port) = (exit.interface(), exit.port());
+        self.flags.set(Flags::REWRITTEN);
     }
 }
 
@@ -127,9 +144,7 @@ impl Packet {
     /// It has been rewritten for this egress.
     #[inline(always)]
     pub fn leaves_by(&mut self, adjacency: &Adjacency) {
-        self.meta.egress = adjacency.interface;
-        self.meta.port = adjacency.port;
-        self.meta.flags.set(Flags::REWRITTEN);
+        self.meta.leaves_by(adjacency.exit);
     }
 
     /// The first segment's bytes, from the Ethernet header on.

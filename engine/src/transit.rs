@@ -3,7 +3,12 @@
 //! Nodes say everything that can happen to a packet; these functions only know the packets to which nothing happens. One for which they say
 //! no is as it was, and goes through the nodes. The benchmark's reference, a loop fused by hand, uses them too.
 
-use crate::tables::{Adjacency, MacAddress, UNTAGGED};
+use std::fmt;
+
+use dpdk_sys::Burst;
+
+use crate::packet::{Meta, NO_OFFSET, Packet, Shown};
+use crate::tables::{Adjacency, Exit, MacAddress, NO_INTERFACE, UNTAGGED};
 use crate::wire::{ETHERTYPE_IP6, Ip4, part};
 
 /// Bytes of an Ethernet header without tags and an IPv4 header without options.
@@ -11,46 +16,135 @@ pub const HEADERS4: usize = UNTAGGED + 20;
 /// Bytes of an Ethernet header without tags and an IPv6 header.
 pub const HEADERS6: usize = UNTAGGED + 40;
 
-/// What an ordinary frame carries.
-pub enum Ordinary {
-    /// IPv4 to this address: `ip4-input` has nothing to say about it either.
-    Ip4(u32),
-    /// IPv6, at which nobody has looked.
-    Ip6,
+/// Ordinary IPv4 packets of one burst on their way together: all that is known of them is the same for all, but for a word or two. So they
+/// have no metadata until something is to be said of one. A node takes the whole of them further along its first edge, and makes a [`Packet`] of
+/// each that it has another edge for.
+pub struct Transit {
+    /// What they came in on.
+    pub interface: u32,
+    /// The frames.
+    pub mbufs: Burst,
+    /// Beside each of them, the address it is sent to, once `ip4-input` has passed it.
+    pub destinations: Box<[u32]>,
+    /// Beside each of them, the hop that the lookup found, and then the [`Exit`] it has been rewritten for.
+    pub words: Box<[u64]>,
+    /// Places of those for which a node found something to say: for the node to take them out.
+    pub unusual: Places,
 }
 
-/// What the frame carries if it has no tags, is for us, where our address is `ours`, and from a possible neighbour.
+/// As a panic names them, each with what is known of it and how its frame begins.
+impl fmt::Debug for Transit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meta = Meta { l3: NO_OFFSET, l4: NO_OFFSET, ..Transit::meta(self.interface) };
+        f.debug_list().entries(self.mbufs.as_slice().iter().map(|mbuf| Shown(meta, mbuf))).finish()
+    }
+}
+
+/// Places in a burst, ascending.
+pub struct Places {
+    places: Box<[u16]>,
+    count: usize,
+}
+
+impl Places {
+    /// One more; as many as a burst has.
+    #[inline(always)]
+    pub fn add(&mut self, place: usize) {
+        if let Some(next) = self.places.get_mut(self.count) {
+            *next = place as u16;
+            self.count += 1;
+        }
+    }
+
+    /// Are there none?
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All of them, which are then forgotten.
+    #[inline(always)]
+    pub fn take(&mut self) -> &[u16] {
+        let count = std::mem::take(&mut self.count);
+        &self.places[..count]
+    }
+}
+
+impl Transit {
+    /// Room for so many.
+    pub fn new(burst: usize) -> Transit {
+        Transit {
+            interface: NO_INTERFACE,
+            mbufs: Burst::new(burst as u16),
+            destinations: vec![0; burst].into(),
+            words: vec![0; burst].into(),
+            unusual: Places { places: vec![0; burst].into(), count: 0 },
+        }
+    }
+
+    /// What is known of each of them.
+    #[inline(always)]
+    pub fn meta(interface: u32) -> Meta {
+        Meta { interface, l3: UNTAGGED as u16, l4: HEADERS4 as u16, ..Meta::default() }
+    }
+
+    /// Takes them all, each with its metadata as `ip4-input` leaves it.
+    pub fn packets(&mut self) -> impl Iterator<Item = Packet> {
+        let meta = Transit::meta(self.interface);
+        let packet = move |(mbuf, &hop)| Packet { mbuf, meta: Meta { hop, ..meta } };
+        self.mbufs.drain().zip(&*self.destinations).map(packet)
+    }
+
+    /// The metadata of those that have been rewritten for this port, in order, once the frames are gone.
+    pub fn gone_to(&self, port: u16, packets: usize) -> impl Iterator<Item = Meta> {
+        let meta = Transit::meta(self.interface);
+        let exits = self.words.iter().take(packets).map(|&word| Exit::of(word));
+        exits.filter(move |exit| exit.port() == port).map(move |exit| {
+            let mut meta = meta;
+            meta.leaves_by(exit);
+            meta
+        })
+    }
+}
+
+/// The destination of an ordinary IPv4 packet, as it was received where our address is `ours`: a frame without tags, for us, from a possible
+/// neighbour, and in it a packet without options whose length, checksum and addresses are in order. Neither `ether-input` nor `ip4-input` has
+/// anything to say about it.
 #[inline(always)]
-pub fn ordinary(ours: MacAddress, mbuf: &dpdk_sys::Packet) -> Option<Ordinary> {
+pub fn ordinary4(ours: MacAddress, mbuf: &dpdk_sys::Packet) -> Option<u32> {
     const IP4: u32 = u32::from_ne_bytes([8, 0, 0x45, 0]);
     const WITHOUT_TOS: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
-    const IP6: u16 = ETHERTYPE_IP6.to_be();
-    let frame = mbuf.bytes().first_chunk::<HEADERS4>()?;
-    let (destination, source) = (MacAddress::at(frame, 0), MacAddress::at(frame, 6));
-    if destination != ours || source == ours || source.is_group() || source.is_zero() {
+    let frame = addressed(ours, mbuf)?;
+    if u32::from_ne_bytes(part(frame, 12)) & WITHOUT_TOS != IP4 {
         return None;
     }
-    let kind = u32::from_ne_bytes(part(frame, 12));
-    if kind & WITHOUT_TOS == IP4 {
-        return ordinary4(frame, mbuf).map(Ordinary::Ip4);
-    }
-    (u16::from_ne_bytes(part(frame, 12)) == IP6).then_some(Ordinary::Ip6)
-}
-
-/// The destination of an IPv4 packet without options whose length, checksum and addresses are in order.
-#[inline(always)]
-fn ordinary4(frame: &[u8; HEADERS4], mbuf: &dpdk_sys::Packet) -> Option<u32> {
     let ip = Ip4(frame.last_chunk()?);
-    let (source, destination) = (ip.source(), ip.destination());
     let total = ip.total_len() as u32;
     if total < 20 || UNTAGGED as u32 + total > mbuf.len() {
         return None;
     }
-    if !mbuf.is_ip_checksum_right(|| ip.is_checksum_right()) {
+    if !mbuf.is_ip_checksum_right(ip.is_checksum_right()) {
         return None;
     }
-    let closer = needs_closer_look(frame[26]) | needs_closer_look(frame[30]);
-    (!closer && source != destination).then_some(destination)
+    let (source, destination) = (ip.source(), ip.destination());
+    if source == destination || needs_closer_look(frame[26]) | needs_closer_look(frame[30]) {
+        return None;
+    }
+    Some(destination)
+}
+
+/// Is it IPv6 in such a frame? At the packet nobody has looked.
+#[inline(always)]
+pub fn is_ordinary6(ours: MacAddress, mbuf: &dpdk_sys::Packet) -> bool {
+    addressed(ours, mbuf).is_some_and(|frame| part(frame, 12) == ETHERTYPE_IP6.to_be_bytes())
+}
+
+/// The headers of a frame that is for us and from a possible neighbour.
+#[inline(always)]
+fn addressed(ours: MacAddress, mbuf: &dpdk_sys::Packet) -> Option<&[u8; HEADERS4]> {
+    let frame = mbuf.bytes().first_chunk::<HEADERS4>()?;
+    let (destination, source) = (MacAddress::at(frame, 0), MacAddress::at(frame, 6));
+    (destination == ours && source != ours && source.is_host()).then_some(frame)
 }
 
 /// First octets that need a closer look: 0, 127, 169 and everything from 224 on.

@@ -128,10 +128,18 @@ impl Ip4<'_> {
         let [a, b] = [0, 8].map(|at| self.0[at..].first_chunk().map_or(0, |word| u64::from_ne_bytes(*word)));
         let c = self.0.last_chunk().map_or(0, |word| u32::from_ne_bytes(*word));
         let (sum, carry) = a.overflowing_add(b);
-        let (sum, again) = sum.overflowing_add(c as u64 + carry as u64);
+        let (sum, carry) = add(sum, c as u64, carry);
         // Having wrapped round, the sum is so small that one more does not wrap again.
-        (sum + again as u64).is_multiple_of(0xffff)
+        (sum + carry as u64).is_multiple_of(0xffff)
     }
+}
+
+/// The sum of all three, and whether it has wrapped round: one instruction, of processors that have a carry.
+#[inline(always)]
+fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
+    let (sum, first) = a.overflowing_add(b);
+    let (sum, second) = sum.overflowing_add(carry as u64);
+    (sum, first | second)
 }
 
 /// Folds a sum of words in any byte order to 16 bits with its carries (RFC 1071 §2).

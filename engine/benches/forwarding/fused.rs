@@ -15,7 +15,7 @@ use engine::nodes::transmit::Queue;
 use engine::packet::Packet;
 use engine::quiescent::{Domain, Reader};
 use engine::tables::{Adjacency, NO_INTERFACE, Tables};
-use engine::transit::{HEADERS4, Ordinary, forward4, ordinary};
+use engine::transit::{HEADERS4, forward4, ordinary4};
 use punt::dispatch::Fate;
 
 use crate::contender::{Contender, outbox, plan, stages};
@@ -120,7 +120,12 @@ impl Contender for Fused {
                     let len = mbuf.len();
                     packets += 1;
                     bytes += len as u64;
-                    self.ports[adjacency.port as usize].add(&self.counters, adjacency.interface, len, mbuf);
+                    self.ports[adjacency.exit.port() as usize].add(
+                        &self.counters,
+                        adjacency.interface,
+                        len,
+                        mbuf,
+                    );
                 }
                 Err(Exception::Expired) => {
                     packets += 1;
@@ -156,7 +161,7 @@ fn examine(context: &Context, packets: &[dpdk_sys::Packet], destinations: &mut [
     };
     for (packet, destination) in packets.iter().zip(destinations) {
         *destination = UNUSUAL;
-        if let Some(Ordinary::Ip4(address)) = ordinary(ours, packet) {
+        if let Some(address) = ordinary4(ours, packet) {
             *destination = address;
         }
     }

@@ -31,7 +31,11 @@ const NODES: [(&str, &str); 6] = [
     ("ip6-lookup, ip6-rewrite", "lookup::Ip6Lookup, engine::nodes::ip6::rewrite::Ip6Rewrite>"),
     ("transmit", "::Transmit<forwarding::wire::Wire>"),
 ];
-const RUN: [&str; 2] = [" as engine::node::Stage>::run", " as engine::node::Stage>::receive"];
+const RUN: [&str; 3] = [
+    " as engine::node::Stage>::run",
+    " as engine::node::Stage>::transit",
+    " as engine::node::Stage>::receive",
+];
 const LOOKUP: [&str; 2] = ["dp_fib4_lookup", "dp_fib6_lookup"];
 const SEND: &str = "<forwarding::wire::Wire as engine::nodes::transmit::Queue>::send";
 const RECEIVE: &str = "dp_ring_dequeue";

@@ -1,6 +1,5 @@
 //! `ether-input`: whose frame is it, which interface is it on, what does it carry?
 
-use dpdk_sys::Burst;
 use dpdk_sys::at_hand::hold;
 
 use crate::counters::PerInterface;
@@ -12,7 +11,7 @@ use crate::nodes::ip6::Ip6Input;
 use crate::nodes::l2::L2Dispatch;
 use crate::packet::{Flags, Meta, NO_OFFSET, Packet};
 use crate::tables::{Interface, MacAddress, Tpid};
-use crate::transit::{Ordinary, ordinary};
+use crate::transit::{Places, Transit, is_ordinary6, ordinary4};
 use crate::wire::{ETHERTYPE_ARP, ETHERTYPE_IP4, ETHERTYPE_IP6, be16};
 
 edges! {
@@ -52,57 +51,100 @@ impl Leads<Ip4Input> for EtherInput {
     fn lead_received(
         &mut self,
         context: &Context,
-        interface: u32,
-        burst: &mut Burst,
+        transit: &mut Transit,
         frame: &mut Vec<Packet>,
         rest: &mut Rest<Ip4Input>,
     ) {
-        let received = Meta { interface, l3: 14, l4: 34, ..Meta::default() };
-        let packets = burst.len() as u64;
-        frame.extend(burst.drain().map(|mbuf| {
-            mbuf.prefetch();
-            Packet { mbuf, meta: received }
-        }));
-        // This node is the first to look at the bytes. They are fetched for the whole frame at once, so that all waits are one wait.
+        let Transit { interface, mbufs, destinations, unusual, .. } = transit;
+        let interface = *interface;
+        // This node is the first to look at the bytes. They are fetched for the whole burst at once, so that all waits are one wait.
+        mbufs.as_slice().iter().for_each(|mbuf| mbuf.prefetch());
         let mut bytes = 0;
-        for packet in &*frame {
-            packet.mbuf.prefetch_data();
-            bytes += packet.mbuf.len() as u64;
+        for mbuf in mbufs.as_slice() {
+            mbuf.prefetch_data();
+            bytes += mbuf.len() as u64;
         }
-        count(context, interface, packets, bytes);
+        count(context, interface, mbufs.len() as u64, bytes);
         let table = context.tables.interface(interface, context.guard);
         let Some(up) = table.filter(|table| table.up) else {
-            return frame
-                .iter_mut()
-                .enumerate()
-                .for_each(|(at, packet)| unusual(context, table, at, packet, rest));
+            return mbufs.drain().for_each(|mbuf| any_frame(context, table, interface, mbuf, frame, rest));
         };
-        let ours = up.mac;
-        for (at, packet) in frame.iter_mut().enumerate() {
-            match ordinary(ours, &packet.mbuf) {
-                Some(Ordinary::Ip4(destination)) => packet.meta.hop = destination,
-                Some(Ordinary::Ip6) => {
-                    packet.meta.l4 = NO_OFFSET;
-                    rest.take(at, Next::Ip6, packet);
-                }
-                None => unusual(context, table, at, packet, rest),
-            }
+        if mbufs.as_slice().first().is_some_and(|first| is_ordinary6(up.mac, first)) {
+            return mostly_ip6(context, up, transit, frame, rest);
+        }
+        examine(up.mac, mbufs.as_slice(), destinations, unusual);
+        if !unusual.is_empty() {
+            set_aside(context, up, transit, frame, rest);
+        }
+    }
+}
+
+/// Finds the destinations of ordinary IPv4 packets, and the places of all others. Not inlined: it needs all registers.
+#[inline(never)]
+fn examine(ours: MacAddress, mbufs: &[dpdk_sys::Packet], destinations: &mut [u32], unusual: &mut Places) {
+    for (at, (mbuf, destination)) in mbufs.iter().zip(destinations).enumerate() {
+        match ordinary4(ours, mbuf) {
+            Some(address) => *destination = address,
+            None => unusual.add(at),
+        }
+    }
+}
+
+/// Takes all packets out of transit for which there is something to say.
+#[inline(never)]
+fn set_aside(
+    context: &Context,
+    up: &Interface,
+    transit: &mut Transit,
+    frame: &mut Vec<Packet>,
+    rest: &mut Rest<Ip4Input>,
+) {
+    let Transit { interface, mbufs, destinations, unusual, .. } = transit;
+    let ip6 = Meta { l4: NO_OFFSET, ..Transit::meta(*interface) };
+    mbufs.take_out(unusual.take(), destinations, |_, mbuf, _| {
+        if is_ordinary6(up.mac, &mbuf) {
+            rest.put(Next::Ip6, Packet { mbuf, meta: ip6 }, frame);
+        } else {
+            any_frame(context, Some(up), *interface, mbuf, frame, rest);
+        }
+    });
+}
+
+/// Takes a burst further that begins with IPv6: of it nothing is in transit together.
+#[inline(never)]
+fn mostly_ip6(
+    context: &Context,
+    up: &Interface,
+    transit: &mut Transit,
+    frame: &mut Vec<Packet>,
+    rest: &mut Rest<Ip4Input>,
+) {
+    let ip6 = Meta { l4: NO_OFFSET, ..Transit::meta(transit.interface) };
+    frame.extend(transit.mbufs.drain().map(|mbuf| Packet { mbuf, meta: ip6 }));
+    for (at, packet) in frame.iter_mut().enumerate() {
+        if is_ordinary6(up.mac, &packet.mbuf) {
+            rest.take(at, Next::Ip6, packet);
+        } else {
+            packet.meta.l3 = NO_OFFSET;
+            let edge = anything(context, Some(up), packet);
+            rest.take(at, edge, packet);
         }
     }
 }
 
 /// Takes a packet further that is not ordinary.
 #[inline(never)]
-fn unusual(
+fn any_frame(
     context: &Context,
-    interface: Option<&Interface>,
-    at: usize,
-    packet: &mut Packet,
+    table: Option<&Interface>,
+    interface: u32,
+    mbuf: dpdk_sys::Packet,
+    frame: &mut Vec<Packet>,
     rest: &mut Rest<Ip4Input>,
 ) {
-    (packet.meta.l3, packet.meta.l4) = (NO_OFFSET, NO_OFFSET);
-    let edge = hold(packet, |packet| anything(context, interface, packet));
-    rest.take(at, edge, packet);
+    let mut packet = Packet::new(mbuf, interface);
+    let edge = hold(&mut packet, |packet| anything(context, table, packet));
+    rest.put(edge, packet, frame);
 }
 
 /// Counts what an interface received.

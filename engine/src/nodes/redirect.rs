@@ -81,7 +81,7 @@ fn via(context: &Context, packet: &mut Packet, hop: u32) -> Next {
             }
             packet.meta.flags.set(Flags::REWRITTEN);
             packet.meta.egress = adjacency.interface;
-            packet.meta.port = adjacency.port;
+            packet.meta.port = adjacency.exit.port();
             Next::Transmit
         }
         Hop::Unresolved(_) if is_ip4 => Next::Unresolved4,

@@ -7,7 +7,8 @@ use crate::counters::{Counters, PerInterface};
 use crate::edges;
 use crate::node::{Context, Edge, Edges, Named, Stage};
 use crate::packet::{Meta, Packet};
-use crate::tables::NO_INTERFACE;
+use crate::tables::{Exit, NO_INTERFACE};
+use crate::transit::Transit;
 
 edges! {
     /// Where `transmit` sends a packet.
@@ -56,8 +57,8 @@ struct Port<Q> {
     egress: Egress<Q>,
     /// What goes to its queue; holds nothing where there is none.
     burst: Burst,
-    /// The egress of the last packet in the burst, the packets before it that are counted, and the bytes of those that are not.
-    interface: u32,
+    /// Where the last packet in the burst leaves, the packets before it that are counted, and the bytes of those that are not.
+    exit: Exit,
     counted: usize,
     bytes: u64,
 }
@@ -71,7 +72,13 @@ impl<Q: Queue> Transmit<Q> {
         assert!(ways.len() <= 64, "{} ports, and a worker serves 64", ways.len());
         let port = |egress| {
             let room = if matches!(egress, Egress::Queue(_)) { burst } else { 0 };
-            Port { egress, burst: Burst::new(room as u16), interface: NO_INTERFACE, counted: 0, bytes: 0 }
+            Port {
+                egress,
+                burst: Burst::new(room as u16),
+                exit: Exit::new(NO_INTERFACE, 0),
+                counted: 0,
+                bytes: 0,
+            }
         };
         Transmit {
             ports: ways.into_iter().map(port).collect(),
@@ -100,26 +107,76 @@ impl<Q: Queue> Stage for Transmit<Q> {
 
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], first_edge: usize) {
         std::mem::swap(frame, &mut self.taken);
-        self.metas.extend(self.taken.iter().map(|packet| packet.meta));
         let mut left = Left { context, frame, next, first_edge };
+        self.add_frame(&mut left);
+        self.send(|_| std::iter::empty(), &mut left);
+    }
+
+    fn transit(
+        &mut self,
+        context: &Context,
+        transit: &mut Transit,
+        frame: &mut Vec<Packet>,
+        next: &mut [u8],
+        first_edge: usize,
+    ) {
+        std::mem::swap(frame, &mut self.taken);
+        let mut left = Left { context, frame, next, first_edge };
+        let packets = transit.mbufs.len();
+        self.add_transit(transit, &mut left);
+        if !self.taken.is_empty() {
+            self.add_frame(&mut left);
+        }
+        self.send(|port| transit.gone_to(port, packets), &mut left);
+    }
+}
+
+impl<Q: Queue> Transmit<Q> {
+    /// Gives each port what leaves by it.
+    #[inline(always)]
+    fn add_transit(&mut self, transit: &mut Transit, left: &mut Left) {
+        let Transit { interface, mbufs, words, .. } = transit;
+        let (ports, counters) = (&mut *self.ports, left.context.counters);
+        mbufs.take_all(words, |mbuf, word| {
+            let exit = Exit::of(word);
+            let mut port = ports.get_mut(exit.port() as usize);
+            let refused = match &mut port {
+                Some(port) => port.add(counters, exit, mbuf),
+                None => Err(mbuf),
+            };
+            if let Err(mbuf) = refused {
+                let mut meta = Transit::meta(*interface);
+                meta.leaves_by(exit);
+                elsewhere(port, Packet { mbuf, meta }, left);
+            }
+        });
+    }
+
+    /// The same with those of the frame.
+    fn add_frame(&mut self, left: &mut Left) {
+        self.metas.extend(self.taken.iter().map(|packet| packet.meta));
         let mut taken = self.taken.drain(..);
         while let Some(Packet { mbuf, meta }) = taken.next() {
             let mut port = self.ports.get_mut(meta.port as usize);
             let refused = match &mut port {
-                Some(port) => port.add(context.counters, meta.egress, mbuf),
+                Some(port) => port.add(left.context.counters, Exit::new(meta.egress, meta.port), mbuf),
                 None => Err(mbuf),
             };
             if let Err(mbuf) = refused {
                 let meta = self.metas[self.metas.len() - 1 - taken.len()];
-                elsewhere(port, Packet { mbuf, meta }, &mut left);
+                elsewhere(port, Packet { mbuf, meta }, left);
             }
         }
-        drop(taken);
+    }
+
+    /// Sends what each port was given: first what was in transit, whose metadata `transit` knows.
+    #[inline(always)]
+    fn send<M: Iterator<Item = Meta>>(&mut self, transit: impl Fn(u16) -> M, left: &mut Left) {
         for (at, port) in self.ports.iter_mut().enumerate() {
             if !port.burst.is_empty() {
-                let metas = self.metas.iter().filter(|meta| meta.port as usize == at);
-                port.count(context.counters);
-                port.send(metas, &mut left);
+                port.count(left.context.counters);
+                let of_frame = self.metas.iter().filter(|meta| meta.port as usize == at).copied();
+                port.send(transit(at as u16).chain(of_frame), left);
             }
         }
         self.metas.clear();
@@ -127,6 +184,7 @@ impl<Q: Queue> Stage for Transmit<Q> {
 }
 
 /// A packet to a port that has no queue here.
+#[cold]
 #[inline(never)]
 fn elsewhere<Q>(port: Option<&mut Port<Q>>, packet: Packet, left: &mut Left) {
     match port.map(|port| &mut port.egress) {
@@ -145,14 +203,14 @@ impl<Q: Queue> Port<Q> {
     fn add(
         &mut self,
         counters: &Counters,
-        egress: u32,
+        exit: Exit,
         mbuf: dpdk_sys::Packet,
     ) -> Result<(), dpdk_sys::Packet> {
-        let len = mbuf.len();
-        if egress != self.interface {
+        if exit != self.exit {
             self.count(counters);
-            self.interface = egress;
+            self.exit = exit;
         }
+        let len = mbuf.len();
         self.burst.push(mbuf)?;
         self.bytes += len as u64;
         Ok(())
@@ -162,21 +220,21 @@ impl<Q: Queue> Port<Q> {
     #[cold]
     fn count(&mut self, counters: &Counters) {
         let packets = self.burst.len() - self.counted;
-        counters.add_interface(self.interface, PerInterface::TxPackets, packets as u64);
-        counters.add_interface(self.interface, PerInterface::TxBytes, self.bytes);
+        counters.add_interface(self.exit.interface(), PerInterface::TxPackets, packets as u64);
+        counters.add_interface(self.exit.interface(), PerInterface::TxBytes, self.bytes);
         (self.counted, self.bytes) = (self.burst.len(), 0);
     }
 
     /// Sends the burst; what the driver does not take is dropped, as l3fwd does: waiting would stop the other ports. `metas` are those of
     /// the packets in it, in their order.
     #[inline(always)]
-    fn send<'a>(&mut self, metas: impl Iterator<Item = &'a Meta>, left: &mut Left) {
+    fn send(&mut self, metas: impl Iterator<Item = Meta>, left: &mut Left) {
         let Egress::Queue(queue) = &mut self.egress else { return };
         let sent = queue.send(&mut self.burst);
         left.count(Next::Sent, sent as u64);
         if !self.burst.is_empty() {
             for (mbuf, meta) in self.burst.drain().zip(metas.skip(sent)) {
-                left.drop_counted(mbuf, *meta);
+                left.drop_counted(mbuf, meta);
             }
         }
         self.counted = 0;
@@ -266,6 +324,64 @@ mod tests {
         assert!(handed.iter().all(|packet| (packet.meta.port, packet.meta.egress) == (1, WAN)));
         free(frame);
         free(handed);
+    }
+
+    /// Two ports that have no queue, and one that takes one packet at a time.
+    #[test]
+    fn what_is_in_transit_is_sent_before_the_others_and_knows_itself_when_it_is_refused() {
+        #[derive(Default)]
+        struct One(Vec<u8>);
+        impl Queue for One {
+            fn send(&mut self, burst: &mut Burst) -> usize {
+                let mut packets: Vec<_> = burst.drain().collect();
+                let first = packets.remove(0);
+                self.0.push(first.bytes()[0]);
+                first.free();
+                packets.into_iter().for_each(|packet| burst.push(packet).expect("it was there"));
+                1
+            }
+        }
+        let mut router = Router::new();
+        let (ring, mut owner) = rtrb::RingBuffer::new(4);
+        let ways = vec![Egress::None, Egress::Owner(ring), Egress::Queue(One::default())];
+        let mut transmit = Transmit::new(ways, 64);
+        let mut transit = Transit::new(64);
+        transit.interface = LAN;
+        for (number, port) in [2, 0, 2, 1, 7, 2].into_iter().enumerate() {
+            let mbuf = dpdk_sys::Packet::from_bytes(&[number as u8; 60]);
+            transit.mbufs.push(mbuf).expect("there is room");
+            transit.words[number] = Exit::new([WAN, VLAN][number / 5], port).word();
+        }
+        let mut frame = vec![packet(10, 60, 2), packet(11, 60, 0)];
+        let mut row = [u8::MAX; 64];
+        let at = router.plan.node("transmit").expect("a node of the graph");
+        let edges = router.plan.layout.node(at).edges.start;
+        let guard = router.reader.enter();
+        let context = Context { tables: &router.tables, guard: &guard, counters: &router.counters, now: 0 };
+        transmit.transit(&context, &mut transit, &mut frame, &mut row, edges);
+        assert!(transit.mbufs.is_empty());
+        let (no_port, full) = (Next::NoPort as u8, Next::Full as u8);
+        assert_eq!(
+            (numbers(&frame), &row[..6]),
+            (vec![1, 4, 11, 2, 5, 10], &[no_port, no_port, no_port, full, full, full][..])
+        );
+        for packet in &frame[..5] {
+            let meta = packet.meta;
+            let egress = if numbers(std::slice::from_ref(packet)) == [5] { VLAN } else { WAN };
+            assert_eq!((meta.interface, meta.egress), (LAN, egress));
+        }
+        let refused = frame[3].meta;
+        assert!(refused.flags.any(crate::packet::Flags::REWRITTEN));
+        assert_eq!((refused.l3, refused.l4, refused.port), (14, 34, 2));
+        let Egress::Queue(queue) = &transmit.ports[2].egress else { unreachable!("as it was made") };
+        assert_eq!(queue.0, [0]);
+        let handed = owner.pop().expect("one for the owner");
+        assert_eq!((handed.bytes()[0], handed.meta.port, handed.meta.egress), (3, 1, WAN));
+        let count = |interface, what| router.counters.read(router.counters.layout.interface(interface, what));
+        assert_eq!([count(WAN, TxPackets), count(WAN, TxBytes), count(WAN, TxDropped)], [1, 60, 5]);
+        assert_eq!([count(VLAN, TxPackets), count(VLAN, TxBytes), count(VLAN, TxDropped)], [0, 0, 1]);
+        free(frame);
+        free([handed]);
     }
 
     /// Two ports of rings, one of them nearly full: what its driver does not take is dropped behind what it took.

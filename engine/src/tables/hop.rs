@@ -35,15 +35,50 @@ const MAX_HEADER: usize = 22;
 /// How to reach a neighbour.
 #[derive(Clone, Copy, Debug)]
 pub struct Adjacency {
-    /// The egress L3 interface.
+    /// Where packets leave.
+    pub exit: Exit,
+    /// The egress L3 interface, as `exit` says, too.
     pub interface: u32,
-    /// The DPDK port.
-    pub port: u16,
     /// The largest L3 packet it takes, in bytes.
     pub mtu: u16,
     untagged: u32,
     header_len: u8,
     header: [u8; MAX_HEADER],
+}
+
+/// Where packets leave: the egress L3 interface, and the DPDK port. In one word, that it is copied at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit(u64);
+
+impl Exit {
+    /// By `interface`, on `port`.
+    pub const fn new(interface: u32, port: u16) -> Exit {
+        Exit((interface as u64) << 32 | port as u64)
+    }
+
+    /// The one that [`word`](Exit::word) has given.
+    #[inline(always)]
+    pub const fn of(word: u64) -> Exit {
+        Exit(word)
+    }
+
+    /// As a word, for a row of words.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The egress L3 interface.
+    #[inline(always)]
+    pub const fn interface(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The DPDK port.
+    #[inline(always)]
+    pub const fn port(self) -> u16 {
+        self.0 as u16
+    }
 }
 
 /// Bytes of an L2 header without tags.
@@ -72,7 +107,14 @@ impl Adjacency {
             len += 4;
         }
         let untagged = if tags.is_empty() { UNTAGGED as u32 + mtu as u32 } else { 0 };
-        Adjacency { interface, port, mtu, untagged, header_len: len as u8 + 2, header }
+        Adjacency {
+            exit: Exit::new(interface, port),
+            interface,
+            mtu,
+            untagged,
+            header_len: len as u8 + 2,
+            header,
+        }
     }
 
     /// Does a frame of `len` bytes, with a header without tags, leave with another one like it and nothing to trim?

@@ -39,6 +39,13 @@ impl MacAddress {
         self.0 & 1 << 16 != 0
     }
 
+    /// Is it a host's: neither a group's nor all zeros?
+    #[inline(always)]
+    pub const fn is_host(self) -> bool {
+        // With the bit that says so as the sign, groups are negative.
+        self.0.rotate_right(17) as i64 > 0
+    }
+
     /// Is it all zeros?
     #[inline(always)]
     pub const fn is_zero(self) -> bool {

@@ -8,7 +8,7 @@ mod hop;
 mod interface;
 
 pub use fib::{Lpm4, Lpm6};
-pub use hop::{Adjacency, Ecmp, Hop, MAX_PATHS, UNTAGGED};
+pub use hop::{Adjacency, Ecmp, Exit, Hop, MAX_PATHS, UNTAGGED};
 pub use interface::{Interface, MacAddress, NO_INTERFACE, PortTags, Tpid};
 
 use std::sync::Arc;
@@ -80,16 +80,22 @@ impl Tables {
     /// The neighbour that the hop numbered `hop` leads to; `None` if it leads elsewhere.
     #[inline(always)]
     pub fn neighbor<'a>(&'a self, hop: u32, guard: &'a Guard<'_>) -> Option<&'a Adjacency> {
-        match self.hops.get(hop as usize)?.get(guard)? {
-            Hop::Forward(adjacency) => Some(adjacency),
-            _ => None,
-        }
+        neighbor(&self.hops, hop, guard)
     }
 
     /// Where the hop numbered `hop` leads; nowhere, if it is not in use.
     #[inline(always)]
     pub fn hop<'a>(&'a self, hop: u32, guard: &'a Guard<'_>) -> &'a Hop {
         self.hops.get(hop as usize).and_then(|slot| slot.get(guard)).unwrap_or(&Hop::NoRoute)
+    }
+}
+
+/// [`Tables::neighbor`], for loops that keep the row of hops at hand.
+#[inline(always)]
+pub fn neighbor<'a>(hops: &'a [Slot<Hop>], hop: u32, guard: &'a Guard<'_>) -> Option<&'a Adjacency> {
+    match hops.get(hop as usize)?.get(guard)? {
+        Hop::Forward(adjacency) => Some(adjacency),
+        _ => None,
     }
 }
 

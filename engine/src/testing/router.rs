@@ -35,7 +35,7 @@ pub struct Router {
     pub plan: crate::graph::Plan,
     /// Where a test asks for packets.
     pub desk: Desk,
-    pub(super) reader: Reader,
+    pub(crate) reader: Reader,
 }
 
 impl Router {

@@ -47,7 +47,7 @@ impl Node for Ip4Input {
             return with_options(packet);
         }
         let (source, destination) = (ip.source(), ip.destination());
-        if !is_length_right(packet, ip) || !packet.mbuf.is_ip_checksum_right(|| ip.is_checksum_right()) {
+        if !is_length_right(packet, ip) || !packet.mbuf.is_ip_checksum_right(ip.is_checksum_right()) {
             return unsound(packet);
         }
         packet.meta.l4 = packet.meta.l3 + 20;

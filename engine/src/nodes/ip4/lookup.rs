@@ -7,9 +7,10 @@ use super::{Ip4Local, Ip4Options, Ip4Rewrite};
 use crate::edges;
 use crate::node::{Context, Leads, Node, Rest};
 use crate::nodes::flow::flow4;
-use crate::packet::{Flags, Packet};
-use crate::tables::{Adjacency, HOP_TORN, Hop, UNTAGGED};
-use crate::transit::forward4;
+use crate::packet::{Flags, Meta, Packet};
+use crate::quiescent::{Guard, Slot};
+use crate::tables::{Adjacency, Exit, HOP_TORN, Hop, UNTAGGED, neighbor};
+use crate::transit::{Transit, forward4};
 use crate::wire::Ip4;
 
 /// A packet to a destination that no route covers; a router answers it with ICMP network unreachable.
@@ -86,6 +87,53 @@ impl Leads<Ip4Rewrite> for Ip4Lookup {
             }
         }
     }
+
+    fn lead_transit(
+        &mut self,
+        context: &Context,
+        transit: &mut Transit,
+        frame: &mut Vec<Packet>,
+        rest: &mut Rest<Ip4Rewrite>,
+    ) {
+        let Transit { interface, mbufs, destinations, words, unusual } = transit;
+        let (interface, len) = (*interface, mbufs.len());
+        context.tables.fib4.lookup(&destinations[..len], &mut words[..len]);
+        let hops = &*context.tables.hops;
+        for (at, (mbuf, word)) in mbufs.as_mut_slice().iter_mut().zip(&mut **words).enumerate() {
+            match goes_on(hops, context.guard, interface, mbuf, *word as u32) {
+                Some(exit) => *word = exit.word(),
+                None => unusual.add(at),
+            }
+        }
+        if !unusual.is_empty() {
+            set_aside(context, transit, frame, rest);
+        }
+    }
+}
+
+/// Sends a packet in transit all the way to its egress if the hop leads to a neighbour and there is nothing to say about the packet.
+#[inline(always)]
+fn goes_on(
+    hops: &[Slot<Hop>],
+    guard: &Guard,
+    interface: u32,
+    mbuf: &mut dpdk_sys::Packet,
+    hop: u32,
+) -> Option<Exit> {
+    let adjacency = neighbor(hops, hop, guard)?;
+    (adjacency.interface != interface && forward4(mbuf, adjacency)).then_some(adjacency.exit)
+}
+
+/// Takes all packets out of transit that have not been rewritten. In the place of their exits there are still their hops.
+#[inline(never)]
+fn set_aside(context: &Context, transit: &mut Transit, frame: &mut Vec<Packet>, rest: &mut Rest<Ip4Rewrite>) {
+    let Transit { interface, mbufs, destinations, words, unusual } = transit;
+    let meta = Transit::meta(*interface);
+    mbufs.take_out(unusual.take(), words, |at, mbuf, hop| {
+        let mut packet = Packet { mbuf, meta: Meta { hop: destinations[at], ..meta } };
+        let edge = hold(&mut packet, |packet| along(context, packet, hop as u32));
+        rest.put(edge, packet, frame);
+    });
 }
 
 /// Sends it all the way to its egress if the hop leads to a neighbour and there is nothing to say about the packet.

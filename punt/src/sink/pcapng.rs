@@ -29,6 +29,8 @@ use crate::record::Header;
 
 /// What a packet takes in a file besides its bytes, at most: block, comment, and a new interface.
 const AROUND: u64 = 512;
+/// Bytes written at once, and so lost at once to a disk that is full: as many of the first records as fit are to be in the file.
+const CHUNK: usize = 16 << 10;
 /// `if_tsresol`: times are in units of 10^-9 seconds.
 const NANOSECONDS: u8 = 9;
 
@@ -110,12 +112,16 @@ impl Capture {
         Ok(())
     }
 
-    /// Writes the records from `from` on, until a file is full. Returns how many records are in the file now.
+    /// Writes the records from `from` on, until a file is full or there are enough for one write. Returns how many records are in the file now.
     fn write_some(&mut self, batch: &Batch, from: usize, facts: &dyn Facts) -> Result<usize, Then> {
         let Some(open) = &mut self.open else { return Err(Then::Gone(Errno::ENOENT as i32)) };
         let mut count = 0;
         for record in batch.records().skip(from) {
-            let length = open.length + open.blocks.get_ref().len() as u64;
+            let waiting = open.blocks.get_ref().len();
+            let length = open.length + waiting as u64;
+            if waiting >= CHUNK {
+                break;
+            }
             if open.packets > 0 && length + record.len() as u64 + AROUND > self.size {
                 break;
             }

@@ -157,7 +157,7 @@ fn a_lone_source_is_refused_by_its_reason_and_others_by_their_share() {
     let punt = Punt::new(100, 128);
     let lone = |now| punt.judge(now, 1, Source::ip4([10, 0, 0, 1]));
     assert_eq!((0..128).filter(|_| punt.offer(0, 1, 0x0a00_0001)).count(), 128);
-    assert_eq!(lone(1), Ok(()), "the policer says no");
+    assert_eq!(lone(1), Err(Refused::Reason), "without a token nobody passes, and it is nobody's share");
     assert!(!punt.offer(1, 1, 0x0a00_0001));
     assert_eq!(lone(HZ / 40), Err(Refused::Reason), "two tokens are kept for newcomers");
     assert!(punt.offer(HZ / 40, 1, 0x0a00_0002) || punt.offer(HZ / 10, 1, 0x0a00_0002));

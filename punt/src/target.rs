@@ -84,6 +84,14 @@ impl Target {
         }
     }
 
+    /// The interface of the router that it stands for, if it does.
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            Target::Tap { interface, .. } => interface.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Where the packets end up, by one spelling: two sinks with the same place would write over each other. Captures are below `directory`.
     /// None for [`Null`](Target::Null), which has room for all.
     pub fn place(&self, directory: &Path) -> Option<String> {

@@ -322,7 +322,7 @@ fn faults_are_one_sentence_and_a_status() {
         ("passive set ip4 --redirect lam", &["lam"]),
         ("policer set sink:c --type single --rate 1pps --burst 1p", &["sink c"]),
         ("sink add d pcapng:/etc/x.pcapng", &["/etc/x.pcapng"]),
-        ("sink add d tap:punt0", &["tap"]),
+        ("sink add d tap:punt0?interface=lam", &["lam"]),
     ] {
         let error = engine.refused(words);
         assert!(names.iter().all(|name| error.contains(name)), "{words}: {error}");

@@ -8,7 +8,7 @@ use punt::control::types::{
 use punt::desk::{Wanted, limit_of};
 use punt::policer::Rate;
 
-use super::punting::{interface, register, set_passive};
+use super::punting::{add_sink, interface, register, set_passive};
 use super::{Control, Refused};
 use crate::config::{Config, write};
 
@@ -112,7 +112,8 @@ impl Control {
             Change::ResetClass(class) => self.desk.reset_class(class)?,
             Change::ResetReason(name) => self.desk.reset_reason(&name),
             Change::AddSink(sink) => {
-                self.desk.add_sink(&SinkAdd { life: Life::Config, ..sink.clone() })?;
+                let sink = SinkAdd { life: Life::Config, ..sink.clone() };
+                add_sink(&self.model, &mut self.desk, &sink)?;
             }
             Change::Register(it) => {
                 register(&self.model, &mut self.desk, it.clone(), Life::Config, OWNER)?;

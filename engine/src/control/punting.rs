@@ -135,7 +135,7 @@ impl Control {
             if it.life == Life::Config {
                 return Err(Refused::new("life is config; only a configuration file makes such sinks"));
             }
-            control.desk.add_sink(&it)?;
+            add_sink(&control.model, &mut control.desk, &it)?;
             Ok(it)
         })?;
         let mut answers = Vec::new();
@@ -268,6 +268,12 @@ impl Control {
 /// What a passive entry is known by.
 fn passive_key(row: &PassiveRow) -> Policed {
     Policed::Passive { family: row.family, interface: row.interface.clone() }
+}
+
+/// Adds a sink that a client or a file asks for.
+pub(super) fn add_sink(model: &Model, desk: &mut Desk, it: &SinkAdd) -> Result<(), Refused> {
+    interface(model, it.target.interface())?;
+    Ok(desk.add_sink(it)?)
 }
 
 /// Registers what a client or a file asks for.

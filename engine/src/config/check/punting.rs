@@ -15,7 +15,7 @@ use crate::config::read::{Reader, nearest};
 pub fn check(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
     let sinks: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
     let sinks = Sinks { names: &sinks, are_whole: places.sinks_are_whole };
-    check_sinks(config, places, reader);
+    check_sinks(config, index, places, reader);
     check_registers(config, index, &sinks, places, reader);
     check_passives(config, index, &sinks, places, reader);
     check_classes(config, places, reader);
@@ -42,12 +42,15 @@ impl Sinks<'_> {
     }
 }
 
-fn check_sinks(config: &Config, places: &Places, reader: &mut Reader) {
+fn check_sinks(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
     let mut names = HashSet::new();
     let mut targets: HashMap<String, &str> = HashMap::new();
     for (sink, &at) in config.sinks.iter().zip(&places.sinks) {
         if !names.insert(&sink.name) {
             reader.wrong(at, "sink.name", format_args!("{} is there twice; name each sink once", sink.name));
+        }
+        if let Some(fault) = sink.target.interface().and_then(|name| index.unknown(name)) {
+            reader.wrong(at, "sink.target", fault);
         }
         // Two sinks may serve one client's socket, but not write one file or own one device.
         let owned = match &sink.target {

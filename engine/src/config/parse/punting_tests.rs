@@ -208,6 +208,10 @@ fn says_what_does_not_fit_together() {
             "f:6: sink.name: bfdd is there twice; name each sink once",
         ),
         (
+            "[[sink]]\nname = \"b\"\ntarget = \"tap:punt1?interface=lam\"",
+            "f:6: sink.target: there is no interface lam in this file; did you mean lan?",
+        ),
+        (
             "[[sink]]\nname = \"b\"\ntarget = \"tap:punt0\"",
             "f:6: sink.target: tap:punt0 is sink bfdd's; give each another",
         ),

@@ -74,13 +74,14 @@ impl Desk {
     }
 }
 
-/// The same keys in as few stretches as there can be. They come sorted.
+/// The same keys in as few stretches as there can be: of ports, for a match is of one type or protocol. They come sorted.
 fn merged(touched: impl Iterator<Item = (Family, Protocol, u16, u16)>) -> Vec<Stretch> {
     let mut merged: Vec<Stretch> = Vec::new();
     for (family, protocol, first, last) in touched {
         match merged.last_mut() {
             Some((its_family, its_protocol, keys))
                 if (*its_family, *its_protocol) == (family, protocol)
+                    && matches!(protocol, Protocol::Udp | Protocol::Tcp | Protocol::TcpSource)
                     && first <= keys.end().saturating_add(1) =>
             {
                 *keys = *keys.start()..=last.max(*keys.end());

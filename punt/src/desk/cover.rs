@@ -24,6 +24,11 @@ pub enum Place {
 }
 
 impl Place {
+    /// Whether nobody has claimed what comes from here.
+    pub fn is_nobodys(self) -> bool {
+        matches!(self, Place::Nobodys | Place::NobodysLink)
+    }
+
     /// Whether packets from here can be seen by `matching`, if it is not one by reason. Nobody's IP packets are seen only by those with a
     /// source or an interface, for all others have claims.
     pub fn shows(self, matching: &Match, scoped: bool) -> bool {
@@ -73,7 +78,7 @@ pub fn cells(matching: &Match) -> impl Iterator<Item = Cell> {
     stretches(matching).into_iter().flat_map(of_row)
 }
 
-/// A match that meets all that claims any of these keys.
+/// A match that meets all that claims any of these keys, of which there are several only of ports.
 pub fn any_of((family, protocol, keys): &Stretch) -> Match {
     let (family, ports, key) = (Some(*family), keys.clone(), *keys.start() as u8);
     match protocol {

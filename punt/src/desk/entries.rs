@@ -114,7 +114,7 @@ impl Desk {
         // Claims go by rank, but not where a source port will do.
         let by_rank = !matches!(interest.matching, Match::Tcp { any: true, .. });
         let behind = |made_by: &Interest| by_rank && interest.specificity() > made_by.specificity();
-        let nobodys = matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink);
+        let nobodys = reason.shipped.place.is_nobodys();
         own && match (interest.is_scoped(), reason.is_scoped()) {
             (true, false) => true,
             (false, true) => false,
@@ -135,8 +135,11 @@ impl Desk {
                 if !reason.is_scoped() || !interest.meets(made_by) {
                     return None;
                 }
+                // What a scope claims is nobody's no more.
                 let named = |index: &u32| {
-                    self.by_index(*index).is_some_and(|base| matching::covers(pattern, base.name()))
+                    self.by_index(*index).is_some_and(|base| {
+                        !base.shipped.place.is_nobodys() && matching::covers(pattern, base.name())
+                    })
                 };
                 let from: Arc<[u32]> = self.bases(made_by).into_iter().filter(named).collect();
                 (!from.is_empty()).then_some(Seen::Some(Some(from)))
@@ -194,7 +197,7 @@ impl Desk {
         let Some(reason) = self.by_index(index).cloned() else { return Ok(()) };
         let takers = self.takers(&reason).map(|it| (it.wanted.sink.clone(), Some(it.policer.clone())));
         let mut sinks: Vec<(String, Option<Arc<Policer>>)> = takers.collect();
-        if matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink) {
+        if reason.shipped.place.is_nobodys() {
             for entry in &self.state.passives {
                 if let Towards::Sink(sink) = &entry.to {
                     sinks.push((sink.clone(), entry.policer.clone()));

@@ -107,7 +107,7 @@ impl Relations {
                 }
             }
         }
-        let nobodys = matches!(reason.shipped.place, Place::Nobodys | Place::NobodysLink);
+        let nobodys = reason.shipped.place.is_nobodys();
         if nobodys && reason.made_by.is_none() {
             self.nobodys.push(at);
         }

@@ -311,8 +311,9 @@ impl Model {
         let base = self.base(packet);
         let elsewhere = packet.known == Some("ip4.ttl-expired");
         let covers = |key: &Key, reason: &str| {
-            key.is_there(packet)
-                && ((!elsewhere && key.kind.sees(packet)) || key.kind.names(&base) || key.kind.names(reason))
+            // What somebody claims by a scope is nobody's no more.
+            let named = key.kind.names(reason) || (!base.ends_with(".unclaimed") && key.kind.names(&base));
+            key.is_there(packet) && ((!elsewhere && key.kind.sees(packet)) || named)
         };
         let reason = self.best(|key| key.is_scoped() && covers(key, &base)).unwrap_or(base.clone());
         let mut takers = BTreeMap::new();

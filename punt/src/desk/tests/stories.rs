@@ -558,12 +558,38 @@ fn no_id_is_given_twice_even_when_there_are_no_more() {
 }
 
 #[test]
+fn types_and_protocols_side_by_side_are_all_claimed_in_one_go() {
+    let mut office = Office::with_sinks(&["a"]);
+    let matches = ["proto:200", "proto:201", "icmp:13", "icmp:14", "icmp6:200", "icmp6:201", "proto:202"];
+    matches.iter().for_each(|it| drop(office.desk.register(wanted(it, "a")).expect("nobody is in the way")));
+    office.commit();
+    for protocol in [200, 201, 202] {
+        assert_eq!(office.reason_of(&Packet::local("10.0.1.7", protocol)), format!("local.proto-{protocol}"));
+    }
+    for (from, protocol, kind, reason) in [
+        ("10.0.1.7", 1, 13, "local.icmp-13"),
+        ("10.0.1.7", 1, 14, "local.icmp-14"),
+        ("fd00::1", 58, 200, "local.icmp6-200"),
+        ("fd00::1", 58, 201, "local.icmp6-201"),
+    ] {
+        let mut packet = Packet::local(from, protocol);
+        packet.facts.kind = Some(kind);
+        assert_eq!(office.reason_of(&packet), reason);
+    }
+}
+
+#[test]
 fn who_takes_what_nobody_claimed_is_not_in_the_way_of_who_claims_it_alone() {
     let mut office = Office::with_sinks(&["a", "b"]);
     office.desk.register(wanted("reason:ip4.*", "a")).expect("nobody is in the way");
     for (matching, interface) in [("udp:5000", None), ("udp:6000", Some((1, "lan".to_owned())))] {
         let alone = Wanted { exclusive: true, interface, ..wanted(matching, "b") };
         office.desk.register(alone).expect("its packets are ip4.unclaimed no more");
+    }
+    office.commit();
+    for port in [5000, 6000] {
+        let takers = office.punt(&Packet::udp("10.0.1.7", port).on(1)).2;
+        assert_eq!(takers.iter().map(|it| it.sink.as_str()).collect::<Vec<_>>(), ["b"], "{port}");
     }
 }
 

@@ -137,10 +137,10 @@ impl Lane {
         self.offers.full.store(false, Ordering::Relaxed);
     }
 
-    /// For the sink's thread: a record is lost in the ring, and the records that the worker writes from now on say so.
-    pub(crate) fn give_up(&self, errno: i32) {
-        self.outcome.errors.of(errno).add(1);
-        self.given_up.add(1);
+    /// For the sink's thread: records are lost in the ring, and those that the worker writes from now on say so.
+    pub(crate) fn give_up(&self, errno: i32, records: u64) {
+        self.outcome.errors.of(errno).add(records);
+        self.given_up.add(records);
     }
 
     /// Records that the sink's thread has not finished with.

@@ -27,6 +27,7 @@ pub mod hostile;
 pub mod inject;
 pub mod interest;
 pub mod lane;
+mod ledger;
 mod mapped;
 pub mod matching;
 pub mod policer;

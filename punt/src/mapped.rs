@@ -11,6 +11,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::slice;
@@ -98,6 +99,21 @@ impl Mapping {
         // SAFETY: the mapping starts at a page and lives as long as `self`; the file has been sealed against shrinking, so all of it can be
         // loaded. Any bits are an atomic number, and other processes change them behind our back only as another thread might.
         unsafe { slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), length) }
+    }
+}
+
+impl Mapping {
+    /// A record that the other process has published there, as bytes. It keeps its word not to write to a record before this process says
+    /// that it has read it; whoever calls this keeps ours not to say so while somebody looks at it.
+    ///
+    /// # Panics
+    /// If the range is not within the memory.
+    #[inline]
+    pub fn published(&self, range: Range<usize>) -> &[u8] {
+        assert!(range.start <= range.end && range.end <= self.memory.len(), "{range:?} is not mapped");
+        // SAFETY: the bytes are within the mapping, which lives as long as `self` and can be loaded, as above. They were published by a release
+        // store that the caller has seen, and nobody writes to them until they are given back.
+        unsafe { slice::from_raw_parts(self.memory.as_ptr().add(range.start), range.len()) }
     }
 }
 

@@ -10,6 +10,7 @@
 
 use crossbeam_utils::CachePadded;
 
+use crate::ledger::{Ledger, Tally};
 use crate::record::{HEADER, HEADER_WORDS, Header};
 use crate::segment::Slot;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,8 @@ const FILLER: u64 = 0;
 /// A ring of records.
 pub struct Ring {
     memory: Memory,
+    /// What the sink's thread need not look up, where the client reads by itself.
+    ledger: Option<Ledger>,
     /// Up to here the producer may overwrite. Always the engine's own, for the producer believes it.
     head: CachePadded<AtomicU64>,
     producer: CachePadded<Producer>,
@@ -46,18 +49,25 @@ impl Ring {
     pub fn new(bytes: usize) -> Ring {
         let words = (bytes.div_ceil(8)).next_power_of_two();
         let words = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ring::at(Memory::Own { words, tail: CachePadded::new(AtomicU64::new(0)) })
+        Ring::at(Memory::Own { words, tail: CachePadded::new(AtomicU64::new(0)) }, None)
     }
 
     /// A ring that a client reads.
     pub(crate) fn shared(slot: Slot) -> Ring {
-        Ring::at(Memory::Shared(slot))
+        Ring::at(Memory::Shared(slot), Some(Ledger::new()))
     }
 
-    fn at(memory: Memory) -> Ring {
+    /// As [`shared`](Ring::shared), in memory of its own.
+    #[cfg(test)]
+    fn kept(bytes: usize) -> Ring {
+        Ring { ledger: Some(Ledger::new()), ..Ring::new(bytes) }
+    }
+
+    fn at(memory: Memory, ledger: Option<Ledger>) -> Ring {
         let producer =
             Producer { next: AtomicU64::new(0), head: AtomicU64::new(0), written: AtomicU64::new(0) };
-        Ring { memory, head: CachePadded::new(AtomicU64::new(0)), producer: CachePadded::new(producer) }
+        let head = CachePadded::new(AtomicU64::new(0));
+        Ring { memory, ledger, head, producer: CachePadded::new(producer) }
     }
 
     #[inline(always)]
@@ -95,6 +105,7 @@ impl Ring {
     /// there was room.
     #[inline]
     pub fn write<'a>(&self, header: &Header, segments: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        let start = self.producer.next.load(Ordering::Relaxed);
         let Some(place) = self.reserve(HEADER_WORDS + (header.captured as usize).div_ceil(8)) else {
             return false;
         };
@@ -105,6 +116,9 @@ impl Ring {
         copy_in(frame, header.captured as usize, segments);
         let written = &self.producer.written;
         written.store(written.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if let Some(ledger) = &self.ledger {
+            ledger.note(header, start, self.producer.next.load(Ordering::Relaxed));
+        }
         true
     }
 
@@ -141,6 +155,7 @@ impl Ring {
         let tail = self.tail();
         let new = next != tail.load(Ordering::Relaxed);
         if new {
+            self.ledger.iter().for_each(Ledger::publish);
             tail.store(next, Ordering::Release);
         }
         new
@@ -172,16 +187,16 @@ impl Ring {
         self.head.load(Ordering::Relaxed)
     }
 
-    /// For the consumer, whose client reads by itself: the client says that it has read everything before `claimed`. Passes the headers of
-    /// those records, `most` at most, to `each`, and lets the producer overwrite them. Returns whether there are more.
+    /// For the consumer, whose client reads by itself: the client says that it has read everything before `claimed`. Passes what those
+    /// records are to `each`, until there were `most`, and lets the producer overwrite them. Returns whether there are more.
     ///
     /// # Errors
     /// If `claimed` is no place between two records that are there. Records before it were passed on, if there are any.
     pub(crate) fn settle(
         &self,
         claimed: u64,
-        most: usize,
-        mut each: impl FnMut(Header),
+        most: u64,
+        mut each: impl FnMut(Tally),
     ) -> Result<bool, Disbelieved> {
         let before = self.head();
         let view = self.view();
@@ -192,6 +207,12 @@ impl Ring {
         }
         let (mut head, mut passed, mut believed) = (before, 0, true);
         while head != claimed && passed < most {
+            let noted = self.ledger.as_ref().and_then(|ledger| ledger.take(head, claimed));
+            if let Some((tally, end)) = noted {
+                each(tally);
+                (head, passed) = (end, passed + tally.records);
+                continue;
+            }
             // What fills the ring up to its end may be left behind by itself.
             let Some((at, start)) = view.record(head, tail).filter(|(_, start)| *start != claimed) else {
                 head = claimed;
@@ -202,7 +223,7 @@ impl Ring {
             if !believed {
                 break;
             }
-            each(view.header(at));
+            each(Tally::of(&view.header(at)));
             (head, passed) = (end, passed + 1);
         }
         self.head.store(head, Ordering::Release);
@@ -210,7 +231,7 @@ impl Ring {
     }
 
     /// For the consumer, who gives up everything that is there: as [`settle`](Ring::settle).
-    pub(crate) fn discard(&self, most: usize, each: impl FnMut(Header)) -> bool {
+    pub(crate) fn discard(&self, most: u64, each: impl FnMut(Tally)) -> bool {
         let tail = self.tail().load(Ordering::Acquire);
         // The tail is always a place between two records.
         self.settle(tail, most, each).unwrap_or(false)
@@ -225,15 +246,21 @@ pub(crate) struct Disbelieved;
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a>(pub &'a [AtomicU64]);
 
+/// Where a record lies: its first word in the ring, how many bytes it has, and at which position the next one comes.
+pub(crate) struct Place {
+    pub word: usize,
+    pub bytes: usize,
+    pub next: u64,
+}
+
 impl View<'_> {
     /// Copies the record at `head` into `buffer` from its byte `start` on, if there is one before `tail`: how many bytes it has, and where the
     /// next is.
     #[inline]
     pub fn read(&self, head: u64, tail: u64, buffer: &mut Vec<u8>, start: usize) -> Option<(usize, u64)> {
-        let (at, head) = self.record(head, tail)?;
-        let (len, words) = self.size(at);
-        let record = self.0.get(at..at + words)?;
-        let end = start + words * 8;
+        let Place { word, bytes, next } = self.find(head, tail)?;
+        let record = &self.0[word..word + bytes.div_ceil(8)];
+        let end = start + record.len() * 8;
         if buffer.len() < end {
             buffer.resize(end, 0);
         }
@@ -241,7 +268,15 @@ impl View<'_> {
         for (eight, word) in eights.iter_mut().zip(record) {
             *eight = word.load(Ordering::Relaxed).to_le_bytes();
         }
-        Some((len, head + words as u64))
+        Some((bytes, next))
+    }
+
+    /// The record at `head`, if there is one before `tail`; all of it is within the ring.
+    #[inline]
+    pub fn find(&self, head: u64, tail: u64) -> Option<Place> {
+        let (word, head) = self.record(head, tail)?;
+        let (bytes, words) = self.size(word);
+        (word + words <= self.0.len()).then_some(Place { word, bytes, next: head + words as u64 })
     }
 
     /// Where among the words the record is that comes at `head`, and its position, which is further on if the end is filled up.
@@ -313,8 +348,8 @@ mod tests {
     use std::collections::VecDeque;
 
     fn write(ring: &Ring, sequence: u64, frame: &[u8]) -> bool {
-        let header = Header { sequence, captured: frame.len() as u32, ..Header::default() };
-        ring.write(&header, [frame])
+        let captured = frame.len() as u32;
+        ring.write(&Header { sequence, received: sequence, captured, ..Header::default() }, [frame])
     }
 
     fn read(ring: &Ring) -> Option<(u64, Vec<u8>)> {
@@ -357,11 +392,13 @@ mod tests {
     }
 
     /// Two records of two words' frames in a ring of 32 words; a third goes round the end, where six words are left.
-    fn three_records() -> Ring {
-        let ring = Ring::new(256);
+    fn three_records(ring: Ring) -> Ring {
         assert!(write(&ring, 0, &[1; 40]) && write(&ring, 1, &[2; 40]));
         ring.publish();
-        assert_eq!(ring.settle(13, 9, |header| assert_eq!(header.sequence, 0)), Ok(false));
+        assert_eq!(
+            ring.settle(13, 9, |tally| assert_eq!((tally.received, tally.records), (0, 1))),
+            Ok(false)
+        );
         assert!(write(&ring, 2, &[3; 16]));
         ring.publish();
         ring
@@ -369,10 +406,13 @@ mod tests {
 
     #[test]
     fn only_places_between_records_are_believed() {
-        for claimed in (0..80).chain([u64::MAX, u64::MAX - 12, 1 << 32, 1 << 63]) {
-            let ring = three_records();
+        let claims = (0..80).chain([u64::MAX, u64::MAX - 12, 1 << 32, 1 << 63]);
+        for (claimed, ring) in
+            claims.flat_map(|claimed| [Ring::new(256), Ring::kept(256)].map(|ring| (claimed, ring)))
+        {
+            let ring = three_records(ring);
             let mut seen = Vec::new();
-            let believed = ring.settle(claimed, 9, |header| seen.push(header.sequence));
+            let believed = ring.settle(claimed, 9, |tally| seen.push(tally.received));
             let (expected, passed, head) = match claimed {
                 13 => (Ok(false), vec![], 13),
                 26 | 32 => (Ok(false), vec![1], claimed),
@@ -390,11 +430,31 @@ mod tests {
 
     #[test]
     fn settling_goes_on_where_it_stopped() {
-        let ring = three_records();
-        let mut seen = Vec::new();
-        assert_eq!(ring.settle(42, 1, |header| seen.push(header.sequence)), Ok(true));
-        assert_eq!(ring.settle(42, 1, |header| seen.push(header.sequence)), Ok(false));
-        assert_eq!((seen, ring.is_empty()), (vec![1, 2], true));
+        for ring in [Ring::new(256), Ring::kept(256)] {
+            let ring = three_records(ring);
+            let mut seen = Vec::new();
+            assert_eq!(ring.settle(42, 1, |tally| seen.push(tally.received)), Ok(true));
+            assert_eq!(ring.settle(42, 1, |tally| seen.push(tally.received)), Ok(false));
+            assert_eq!((seen, ring.is_empty()), (vec![1, 2], true));
+        }
+    }
+
+    #[test]
+    fn what_is_claimed_within_a_burst_is_settled_all_the_same() {
+        let ring = Ring::kept(1024);
+        let header = Header { captured: 16, registration: 7, ..Header::default() };
+        (0..4).for_each(|_| assert!(ring.write(&header, [[0; 16].as_slice()])));
+        ring.publish();
+        let settle = |claimed| {
+            let mut seen = Vec::new();
+            ring.settle(claimed, 9, |tally| seen.push(tally.records)).map(|_| seen)
+        };
+        assert_eq!(settle(10), Ok(vec![1]));
+        assert_eq!(settle(25), Err(Disbelieved));
+        assert_eq!(settle(40), Ok(vec![1, 1]));
+        (0..4).for_each(|_| assert!(ring.write(&header, [[0; 16].as_slice()])));
+        ring.publish();
+        assert_eq!(settle(80), Ok(vec![4]));
     }
 
     proptest! {
@@ -507,12 +567,12 @@ mod model {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
-            let (ring, claimed) = (Arc::new(Ring::new(128)), Arc::new(AtomicU64::new(0)));
+            let (ring, claimed) = (Arc::new(Ring::kept(128)), Arc::new(AtomicU64::new(0)));
             let producer = ring.clone();
             let worker = loom::thread::spawn(move || {
                 let mut written = 0;
                 for sequence in 0..3u64 {
-                    let header = Header { sequence, captured: 0, ..Header::default() };
+                    let header = Header { sequence, received: sequence, ..Header::default() };
                     written += u64::from(producer.write(&header, []));
                     producer.publish();
                     if written <= sequence {
@@ -537,9 +597,9 @@ mod model {
             });
             let mut settled = 0;
             let mut settle = || {
-                let more = ring.settle(claimed.load(Ordering::Acquire), 9, |header| {
-                    assert_eq!(header.sequence, settled);
-                    settled += 1;
+                let more = ring.settle(claimed.load(Ordering::Acquire), 9, |tally| {
+                    assert_eq!(tally.received, settled);
+                    settled += tally.records;
                 });
                 assert_eq!(more, Ok(false));
             };

@@ -53,7 +53,7 @@ enum Way {
 struct Received {
     /// Never cleared, so that it need not be filled with zeros again.
     bytes: Vec<u8>,
-    /// Where in it each is.
+    /// Where in it, or in the memory that is shared, each is.
     records: Vec<Range<usize>>,
 }
 
@@ -106,7 +106,8 @@ impl Client {
         }
     }
 
-    /// Receives what is there, at least one record; waits for it as long as [`set_timeout`](Client::set_timeout) says.
+    /// Receives what is there, at least one record; waits for it as long as [`set_timeout`](Client::set_timeout) says. Records in shared memory
+    /// are looked at where the engine wrote them, and count as delivered once the client asks for more.
     ///
     /// # Errors
     /// `WouldBlock` if none comes in time, or what the system says. With shared memory also why it cannot be had, and `ConnectionReset` if the
@@ -150,9 +151,13 @@ impl Client {
 
     /// What [`fill`](Client::fill) got.
     fn records(&mut self) -> impl Iterator<Item = Record<'_>> {
-        let Client { received: Received { bytes, records }, losses, malformed, .. } = self;
-        let records = records.iter().map(|range| &bytes[range.clone()]);
-        records.filter_map(|record| match Header::read(record) {
+        let Client { way, received: Received { bytes, records }, losses, malformed } = self;
+        let (way, bytes) = (&*way, &*bytes);
+        let records = records.iter().cloned().map(move |range| match way {
+            Way::Datagrams(_) => &bytes[range],
+            Way::Shm(shm) => shm.record(range),
+        });
+        records.filter_map(move |record| match Header::read(record) {
             Ok((header, frame)) => Some(Record { header, frame, missed: losses.missed(&header) }),
             Err(_) => {
                 *malformed += 1;

@@ -1,6 +1,7 @@
-//! Records in memory that the engine shares: read where the worker wrote them, and copied out once.
+//! Records in memory that the engine shares: looked at where the worker wrote them. They stay there until the client asks for more.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, re
 
 use super::{Received, Wait};
 use crate::mapped::{self, Mapping};
-use crate::ring::View;
+use crate::ring::{Place, View};
 use crate::segment::{ASLEEP, Layout, falls_asleep};
 use crate::sync::atomic::Ordering;
 
@@ -51,8 +52,9 @@ struct Memory {
     layout: Layout,
     records: Mapping,
     heads: Mapping,
-    /// How far each ring is read; what is in `heads` is for the engine.
+    /// How far each ring is read, and how far of that the engine knows.
     positions: Vec<u64>,
+    released: Vec<u64>,
 }
 
 impl Shm {
@@ -135,6 +137,7 @@ impl Shm {
 
     fn fill_from_memory(&mut self, received: &mut Received, wait: Wait) -> io::Result<()> {
         let State::Shared(memory) = &mut self.state else { return Err(io::ErrorKind::NotConnected.into()) };
+        memory.release();
         loop {
             if memory.take(received) || (wait == Wait::Yes && memory.take_soon(received)) {
                 return Ok(());
@@ -151,6 +154,15 @@ impl Shm {
                 // It goes on sleeping: who polls is woken.
                 Err(errno) => return Err(errno.into()),
             }
+        }
+    }
+
+    /// A record that [`fill`](Shm::fill) found.
+    #[inline]
+    pub fn record(&self, range: Range<usize>) -> &[u8] {
+        match &self.state {
+            State::Shared(memory) => memory.records.published(range),
+            _ => &[],
         }
     }
 
@@ -196,8 +208,8 @@ impl Memory {
             return Err(wrong("the engine's memory files are shorter than it says".into()));
         }
         let position = |ring| heads.words()[Layout::head(ring)].load(Ordering::Relaxed);
-        let positions = (0..layout.rings).map(position).collect();
-        Ok(Memory { layout, records, heads, positions })
+        let positions: Vec<u64> = (0..layout.rings).map(position).collect();
+        Ok(Memory { layout, records, heads, released: positions.clone(), positions })
     }
 
     /// Takes what is there, the most important class first. Returns whether that is anything.
@@ -226,25 +238,36 @@ impl Memory {
         false
     }
 
-    /// Takes as many records of a ring as are its turn, and says how far it is read.
+    /// Takes as many records of a ring as are its turn.
     fn take_from(&mut self, ring: usize, received: &mut Received) {
         let words = self.records.words();
         let Some(range) = self.layout.words(ring, words[Layout::size(ring)].load(Ordering::Acquire)) else {
             return;
         };
         // Once a turn: each load takes the line from the worker.
-        let (view, tail) = (View(&words[range]), words[Layout::tail(ring)].load(Ordering::Acquire));
-        let before = self.positions[ring];
-        if before == tail {
-            return;
-        }
-        let (mut position, mut start) = (before, received.records.last().map_or(0, |last| last.end));
+        let (start, tail) = (range.start, words[Layout::tail(ring)].load(Ordering::Acquire));
+        let (view, position) = (View(&words[range]), &mut self.positions[ring]);
         for _ in 0..TURN.min(BATCH.saturating_sub(received.records.len())) {
-            let Some((length, next)) = view.read(position, tail, &mut received.bytes, start) else { break };
-            received.records.push(start..start + length);
-            (position, start) = (next, start + length);
+            let Some(Place { word, bytes, next }) = view.find(*position, tail) else { break };
+            let first = (start + word) * 8;
+            received.records.push(first..first + bytes);
+            *position = next;
         }
-        self.positions[ring] = position;
-        self.heads.words()[Layout::head(ring)].store(position, Ordering::Release);
+    }
+
+    /// Says how far each ring is read: nobody looks at the records before that any more.
+    fn release(&mut self) {
+        for (ring, (position, released)) in self.positions.iter().zip(&mut self.released).enumerate() {
+            if position != released {
+                *released = *position;
+                self.heads.words()[Layout::head(ring)].store(*position, Ordering::Release);
+            }
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.release();
     }
 }

@@ -21,6 +21,7 @@ use super::rounds::Rounds;
 use super::shm::Server;
 use super::{Facts, Prologue, Sink, Wake};
 use crate::inject::{Inject, Injected};
+use crate::ledger::Tally;
 
 /// At most so long is a full client waited for before the thread looks around.
 pub(super) const WAIT: Duration = Duration::from_millis(10);
@@ -266,14 +267,14 @@ impl Pump {
         let mut run = Run::default();
         for _ in 0..records {
             let Some((lane, record)) = self.batch.finish() else { break };
-            self.delivered.extend(run.add(lane, &split(record).0));
+            self.delivered.extend(run.add(lane, Tally::of(&split(record).0)));
         }
         self.delivered.extend(run.whole());
         if !self.delivered.is_empty() {
             self.sink.waits.delivered(&self.delivered, |lane| self.rounds.lane(lane).class);
         }
         for run in self.delivered.drain(..) {
-            self.books.delivered(&self.rounds.lane(run.lane).outcome, &run);
+            self.books.delivered(&self.rounds.lane(run.lane).outcome, &run.tally);
         }
     }
 
@@ -281,11 +282,11 @@ impl Pump {
     fn lose(&mut self, records: usize, errno: i32) {
         for _ in 0..records {
             let Some((lane, record)) = self.batch.finish() else { return };
-            let header = split(record).0;
+            let tally = Tally::of(&split(record).0);
             self.rounds.lane(lane).outcome.errors.of(errno).add(1);
             self.rounds.lost(lane);
             self.batch.lost(lane);
-            self.books.lost(&header);
+            self.books.lost(&tally);
         }
     }
 

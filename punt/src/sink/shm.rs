@@ -35,7 +35,7 @@ const BUSY: Duration = Duration::from_micros(50);
 /// Between two looks while it does not, though it could.
 const LAZY: Duration = Duration::from_millis(1);
 /// Records of one ring that are settled at once, before it is another's turn.
-const RECORDS: usize = 1024;
+const RECORDS: u64 = 1024;
 /// Clients accepted or refused at once.
 const CLIENTS: usize = 16;
 /// Clients that may have ended their connection without having taken the memory, and still keep it on its way. The system bounds what a user
@@ -137,22 +137,22 @@ impl Server {
     }
 
     /// Looks at all rings: settles what the client has read, `most` records of each, and gives up what nobody will read.
-    fn look(&mut self, most: usize) -> Found {
+    fn look(&mut self, most: u64) -> Found {
         self.refresh();
         let mut found = Found::default();
         for (number, (lane, closed)) in self.lanes.iter().zip(&mut self.closed).enumerate() {
             let Some(client) = self.client.as_ref().filter(|_| !*closed) else {
                 let errno = if self.client.is_some() { CLOSED } else { NOBODY };
-                found.more |= lane.ring.discard(most, |header| {
-                    lane.give_up(errno);
-                    self.books.lost(&header);
+                found.more |= lane.ring.discard(most, |tally| {
+                    lane.give_up(errno, tally.records);
+                    self.books.lost(&tally);
                 });
                 continue;
             };
             let claimed = client.head(self.segment.ring(lane.worker, lane.class));
             let mut run = Run::default();
-            let settled = lane.ring.settle(claimed, most, |header| {
-                self.delivered.extend(run.add(number, &header));
+            let settled = lane.ring.settle(claimed, most, |tally| {
+                self.delivered.extend(run.add(number, tally));
             });
             self.delivered.extend(run.whole());
             match settled {
@@ -166,7 +166,7 @@ impl Server {
             found.backlog |= !lane.ring.is_empty();
             found.progress |= !self.delivered.is_empty();
             for run in &self.delivered {
-                self.books.delivered(&lane.outcome, run);
+                self.books.delivered(&lane.outcome, &run.tally);
             }
             if !self.delivered.is_empty() {
                 self.sink.waits.delivered(&self.delivered, |_| lane.class);
@@ -253,11 +253,11 @@ impl Server {
         }
         if heard.is_err() {
             // What it read before it went is delivered.
-            self.look(usize::MAX);
+            self.look(u64::MAX);
             self.untaken.extend(self.client.take().and_then(Connection::end));
             self.sink.suspend(Some(NOBODY));
             // What it did not read is lost, and not the next client's.
-            self.look(usize::MAX);
+            self.look(u64::MAX);
         }
     }
 
@@ -307,9 +307,9 @@ impl Server {
         let late = now >= *self.deadline.get_or_insert(now + DRAIN);
         let empty = !found.more && self.lanes.iter().all(|lane| lane.ring.is_empty());
         for lane in self.lanes.iter().filter(|_| late) {
-            lane.ring.discard(usize::MAX, |header| {
-                lane.give_up(Errno::ESHUTDOWN as i32);
-                self.books.lost(&header);
+            lane.ring.discard(u64::MAX, |tally| {
+                lane.give_up(Errno::ESHUTDOWN as i32, tally.records);
+                self.books.lost(&tally);
             });
         }
         late || empty

@@ -43,7 +43,7 @@ impl Waits {
         let mut classes = self.0.lock();
         for run in runs {
             if let Some(histogram) = classes.get_mut(class(run.lane) as usize) {
-                histogram.saturating_record_n(now.saturating_sub(run.received), run.records);
+                histogram.saturating_record_n(now.saturating_sub(run.tally.received), run.tally.records);
             }
         }
     }
@@ -67,12 +67,13 @@ impl Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Tally;
 
     #[test]
     fn waits_are_kept_by_class() {
         let waits = Waits::default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let run = |lane, received| Run { lane, received, records: 1, ..Run::default() };
+        let run = |lane, received| Run { lane, tally: Tally { received, records: 1, ..Tally::default() } };
         let runs = [run(0, now - 1_000_000), run(1, now - 5_000_000_000)];
         waits.delivered(&runs, |lane| [Class::Link, Class::Miss][lane]);
         let all = waits.all();

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use dpdk_sys::{CpuSet, set_affinity};
 use punt::Target;
@@ -133,7 +134,8 @@ impl Workshop {
         let worker = sink.slot % self.setup.dirty.len().max(1);
         rings.by_sink.push((sink.name.clone(), worker, ring.clone(), pending.clone()));
         self.show_rings(&mut rings);
-        let file = sink.name.replace('/', "_");
+        // Each name has a path of its own.
+        let file = sink.name.replace('%', "%25").replace('/', "%2F");
         // A client may be in another directory than the engine.
         let socket = std::path::absolute(&self.setup.socket).unwrap_or_else(|_| self.setup.socket.clone());
         let address = format!("{}.{file}", socket.display());
@@ -172,7 +174,8 @@ impl Means for Tools {
         let injected = running.injected().cloned();
         let inject = running.inject_path().map(str::to_owned);
         let running = Mutex::new(Some(running));
-        Ok(Arc::new(OpenSink { workshop: workshop.clone(), sink, running, inject, injected }))
+        let lost = AtomicU64::new(0);
+        Ok(Arc::new(OpenSink { workshop: workshop.clone(), sink, running, lost, inject, injected }))
     }
 
     fn settle(&self, id: u32, books: Option<Arc<Settled>>) {
@@ -192,6 +195,8 @@ struct OpenSink {
     workshop: Arc<Workshop>,
     sink: Arc<Sink>,
     running: Mutex<Option<Running>>,
+    /// Records lost when it was asked to end.
+    lost: AtomicU64,
     inject: Option<String>,
     injected: Option<Arc<Injected>>,
 }
@@ -216,9 +221,10 @@ impl Open for OpenSink {
         })
     }
 
-    fn ask_to_close(&self) {
+    fn ask_to_close(&self, patience: Duration) {
         if let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            running.ask_to_stop();
+            self.lost.store(self.lost_so_far(), Ordering::Relaxed);
+            running.ask_to_stop(patience);
         }
     }
 
@@ -228,7 +234,21 @@ impl Open for OpenSink {
             self.workshop.waker.detach(self.sink.slot);
             running.stop();
             self.workshop.forget(&self.sink.name);
+            let given_up = self.lost_so_far().saturating_sub(self.lost.load(Ordering::Relaxed));
+            if given_up > 0 {
+                let name = &self.sink.name;
+                log::warn!(
+                    "sink {name} has ended; {given_up} records that its client did not take are given up"
+                );
+            }
         }
+    }
+}
+
+impl OpenSink {
+    /// Records that came out of its rings and that nobody got.
+    fn lost_so_far(&self) -> u64 {
+        self.sink.lanes().iter().map(|lane| lane.outcome.errors.sum()).sum()
     }
 }
 

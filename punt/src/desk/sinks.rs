@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::registrations::{limit_of, limit_or_none};
 use super::{Desk, Refused, State};
@@ -13,6 +14,12 @@ use crate::lane::Lane;
 use crate::policer::{Limit, Policer};
 use crate::sink::{MAX_SINKS, Settled, Sink};
 use crate::target::Target;
+
+/// So long is the client of a sink that is deleted waited for if it takes nothing. Who deletes it waits for that, and everybody else at the
+/// control socket.
+const OF_ONE: Duration = Duration::from_millis(50);
+/// The same when the engine ends, and nobody waits any more.
+const OF_ALL: Duration = Duration::from_secs(1);
 
 /// What a desk needs of the machine: the threads of sinks.
 pub trait Means: Send {
@@ -42,9 +49,12 @@ pub trait Open: Send + Sync {
     fn inject(&self) -> Option<String>;
     /// Packets injected, refused, and from somebody else.
     fn injected(&self) -> [u64; 3];
-    /// Tells the thread to end and does not wait for it, so that many can end at once.
-    fn ask_to_close(&self) {}
-    /// Ends the thread, after it has put away what it can in a short time.
+    /// Tells the thread to end when its client has taken what is there, or takes nothing more after `patience`, and does not wait for it, so
+    /// that many can end at once.
+    fn ask_to_close(&self, patience: Duration) {
+        let _ = patience;
+    }
+    /// Ends the thread; waits for it as long as was said.
     fn close(&self);
 }
 
@@ -202,6 +212,35 @@ impl Desk {
         }
     }
 
+    /// Where a sink goes, if there is one of that name.
+    pub fn target_of(&self, name: &str) -> Option<&Target> {
+        self.state.sinks.get(name).map(|sink| &sink.target)
+    }
+
+    /// Whoever made a sink has gone, and others use it: it is theirs.
+    pub fn leave_sink(&mut self, name: &str) {
+        if let Some(sink) = self.state.sinks.get_mut(name) {
+            sink.life = Life::Operator;
+        }
+    }
+
+    /// Makes a sink that is there already the one that is wanted, with all that goes there.
+    ///
+    /// # Errors
+    /// If there is none of that name, or its limit makes no sense.
+    pub fn take_over_sink(&mut self, wanted: &SinkAdd) -> Result<(), Refused> {
+        wanted.check()?;
+        let limit = limit_of(wanted.rate, wanted.burst);
+        let Some(sink) = self.state.sinks.get_mut(&wanted.name) else {
+            return Err(self.no_sink(&wanted.name));
+        };
+        sink.life = wanted.life;
+        if std::mem::replace(&mut sink.limit, limit) != limit {
+            self.reset_policer(&Policed::Sink(wanted.name.clone()));
+        }
+        Ok(())
+    }
+
     /// Where the client of a sink sends what it wants injected.
     pub fn inject_of(&self, name: &str) -> Option<String> {
         self.state.sinks.get(name)?.open.inject()
@@ -222,7 +261,7 @@ impl Desk {
             let now = self.state.sinks.get(&entry.sink.name);
             !now.is_some_and(|now| Arc::ptr_eq(&now.sink, &entry.sink))
         });
-        close_all(closing);
+        close_all(closing, OF_ONE);
     }
 
     /// Gives sinks that come back the lanes that were made for them after `after` left them, for their threads have them already. Returns
@@ -251,12 +290,12 @@ impl Desk {
 
     /// Ends the threads of all sinks: the workers have left.
     pub fn close(&mut self) {
-        close_all(std::mem::take(&mut self.state.sinks).into_values().collect());
+        close_all(std::mem::take(&mut self.state.sinks).into_values().collect(), OF_ALL);
     }
 }
 
 /// Ends their threads, all at once.
-fn close_all(entries: Vec<SinkEntry>) {
-    entries.iter().for_each(|entry| entry.open.ask_to_close());
+fn close_all(entries: Vec<SinkEntry>, patience: Duration) {
+    entries.iter().for_each(|entry| entry.open.ask_to_close(patience));
     entries.iter().for_each(|entry| entry.open.close());
 }

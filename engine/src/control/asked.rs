@@ -145,11 +145,16 @@ impl Control {
         Ok(())
     }
 
-    /// Whether what is asked for names interfaces that are not there yet.
+    /// Whether what is asked for names interfaces, or next hops on subnets, that are not there yet.
     pub(super) fn names_new_interfaces(&self, config: &Config) -> bool {
         let registers = config.registers.iter().filter_map(|it| it.interface.as_ref());
         let passives = config.passives.iter().flat_map(|it| [&it.interface, &it.redirect]).flatten();
-        registers.chain(passives).any(|name| self.model.index(name).is_none())
+        let is_new = |name: &String| self.model.index(name).is_none();
+        let leads_nowhere = |it: &&PassiveSet| {
+            let index = it.redirect.as_ref().and_then(|name| self.model.index(name));
+            index.zip(it.via).is_some_and(|(index, via)| self.model.check_way(index, via).is_err())
+        };
+        registers.chain(passives).any(is_new) || config.passives.iter().find(leads_nowhere).is_some()
     }
 
     /// Policers of an earlier configuration that this one does not set are as if nobody had set them.

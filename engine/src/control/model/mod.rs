@@ -38,7 +38,7 @@ use self::interfaces::{Iface, Interfaces, Link, PortFacts, made_up};
 use self::publish::Published;
 use self::rib::{Changed, Rib};
 use super::{PortHandle, Refused};
-use crate::config::Sizes;
+use crate::config::{Sizes, is_link_local};
 use crate::quiescent::Domain;
 use crate::tables::Tables;
 
@@ -280,12 +280,40 @@ impl Model {
         Some(self.interfaces.get(index)?.name.clone())
     }
 
+    /// Whether a neighbour of that address can be on an interface.
+    ///
+    /// # Errors
+    /// If it is ours, on another interface's subnet, or on none and not known.
+    pub fn check_way(&self, interface: u32, via: IpAddr) -> Result<(), Refused> {
+        let name = |index| self.interfaces.name(index);
+        if let Some(owner) = self.owner(via, interface) {
+            return Err(Refused::new(format!(
+                "{via} is this router's own address on {}; name a neighbour's",
+                name(owner)
+            )));
+        }
+        if is_link_local(via) || self.neighbors.contains_key(&(interface, via)) {
+            return Ok(());
+        }
+        Err(Refused::new(match self.rib.connected(via) {
+            Some(there) if there == interface => return Ok(()),
+            Some(there) => {
+                format!("{via} is on the subnet of {}, not of {}; name that", name(there), name(interface))
+            }
+            None => format!(
+                "no interface's subnet holds {via}; name a next hop on a subnet of {}, or add it as a neighbour",
+                name(interface)
+            ),
+        }))
+    }
+
     /// The number of the way to a neighbour, which stays this way's until it is [let go](Model::let_ways_go): it is resolved as any route's
     /// next hop is.
     ///
     /// # Errors
-    /// If there is no room for another way.
+    /// If no neighbour there can have that address, or there is no room for another way.
     pub fn way(&mut self, interface: u32, via: IpAddr) -> Result<u32, Refused> {
+        self.check_way(interface, via)?;
         let target = hops::Target::Neighbor(interface, via);
         if let Some(&way) = self.ways.get(&(interface, via)) {
             return Ok(way);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use punt::control::types::SinkState;
 use punt::desk::{Means, Open};
 use punt::dispatch::Fairness;
 use punt::inject::{Inject, Injected};
+use punt::place::Place;
 use punt::policer::{Share, Talkers};
 use punt::ring::Ring;
 use punt::sink::{Dirty, Facts, Interface, Output, Prologue, Running, Settled, Sink, State};
@@ -137,7 +138,7 @@ impl Workshop {
         // Each name has a path of its own.
         let file = sink.name.replace('%', "%25").replace('/', "%2F");
         // A client may be in another directory than the engine.
-        let socket = std::path::absolute(&self.setup.socket).unwrap_or_else(|_| self.setup.socket.clone());
+        let socket = absolute(&self.setup.socket);
         let address = format!("{}.{file}", socket.display());
         Inject { address, ring, pending }
     }
@@ -147,6 +148,10 @@ impl Workshop {
         rings.by_sink.retain(|(name, ..)| name != sink);
         self.show_rings(&mut rings);
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn prologue(affinity: CpuSet) -> Prologue {
@@ -182,8 +187,14 @@ impl Means for Tools {
         set(&self.0.names.books, id, books);
     }
 
-    fn place(&self, target: &Target) -> Option<String> {
-        target.place(&self.0.setup.directory)
+    fn place(&self, target: &Target) -> Option<Place> {
+        Place::of(target, &self.0.setup.directory)
+    }
+
+    fn own(&self, place: &Place) -> Option<String> {
+        let socket = absolute(&self.0.setup.socket);
+        let is_there = Place::of_socket(&socket.display().to_string()).meets(place);
+        is_there.then(|| "the control socket".to_owned())
     }
 
     fn name(&self, reason: u32, name: Option<&str>) {

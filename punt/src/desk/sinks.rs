@@ -11,6 +11,7 @@ use crate::control::types::Policed;
 use crate::control::types::sink::{Life, SinkAdd, SinkCounters, SinkState};
 use crate::dispatch::Lanes;
 use crate::lane::Lane;
+use crate::place::Place;
 use crate::policer::{Limit, Policer};
 use crate::sink::{MAX_SINKS, Settled, Sink};
 use crate::target::Target;
@@ -36,8 +37,14 @@ pub trait Means: Send {
     fn settle(&self, id: u32, books: Option<Arc<Settled>>);
 
     /// Where a target's packets end up, however it is spelled; none if others may go there, too.
-    fn place(&self, target: &Target) -> Option<String> {
-        target.place(Path::new(""))
+    fn place(&self, target: &Target) -> Option<Place> {
+        Place::of(target, Path::new(""))
+    }
+
+    /// What the engine itself has there, if anything.
+    fn own(&self, place: &Place) -> Option<String> {
+        let _ = place;
+        None
     }
 }
 
@@ -150,12 +157,7 @@ impl Desk {
         let slot = (0..MAX_SINKS).find(|slot| !taken(slot)).ok_or_else(|| {
             Refused(format!("there are {MAX_SINKS} sinks, and there can be no more; delete one first"))
         })?;
-        let place = self.means.place(target);
-        let there = |(_, sink): &(&String, &SinkEntry)| self.means.place(&sink.target) == place;
-        if let Some((other, sink)) = self.state.sinks.iter().find(there).filter(|_| place.is_some()) {
-            let target = &sink.target;
-            return Err(Refused(format!("sink {other} goes to {target} already; write another target")));
-        }
+        self.check_place(target)?;
         let sink = Arc::new(match target {
             Target::Shm(_) => Sink::shared(name.clone(), slot, self.workers).map_err(|error| {
                 Refused(format!("sink {name} gets no memory to share with its client: {error}"))
@@ -175,6 +177,26 @@ impl Desk {
             open,
         };
         self.state.sinks.insert(name.clone(), entry);
+        Ok(())
+    }
+
+    /// Whether something else is where a target's packets would go.
+    fn check_place(&self, target: &Target) -> Result<(), Refused> {
+        let Some(place) = self.means.place(target) else { return Ok(()) };
+        let taken = |what: String| Err(Refused(format!("{what}; write another target")));
+        if let Some(own) = self.means.own(&place) {
+            return taken(format!("{target} is {own}"));
+        }
+        for (name, sink) in &self.state.sinks {
+            if self.means.place(&sink.target).is_some_and(|there| there.meets(&place)) {
+                return taken(format!("sink {name} goes to {} already", sink.target));
+            }
+            // What a TAP takes in comes to no path.
+            let inject = sink.open.inject().filter(|inject| inject.starts_with(['/', '@']));
+            if inject.is_some_and(|inject| Place::of_socket(&inject).meets(&place)) {
+                return taken(format!("at {target} the client of sink {name} sends what it injects"));
+            }
+        }
         Ok(())
     }
 

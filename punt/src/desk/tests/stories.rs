@@ -745,6 +745,7 @@ fn two_sinks_never_write_to_one_place_however_it_is_spelled() {
     {
         assert_eq!(add("b", spelled), there("a", "pcapng:x/bgp.pcapng"), "{spelled}");
     }
+    assert_eq!(add("b", "pcapng:x/bgp.pcapng.1"), there("a", "pcapng:x/bgp.pcapng"), "an older file of a");
     assert_eq!(add("u", "unix:/run/x/punt.sock"), Ok(()));
     assert_eq!(add("b", "unix:/run//x/./punt.sock?header=vpp"), there("u", "unix:/run/x/punt.sock"));
     assert_eq!(add("n", "null"), Ok(()));

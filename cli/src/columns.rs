@@ -125,6 +125,7 @@ const REASON_STATS: &[Column] = &[
     ("class", Detail),
     ("packets", Count),
     ("bytes", Count),
+    ("copies", Count),
     ("no_sink", Count),
     ("sampled_out", Count),
     ("action_drop", Count),

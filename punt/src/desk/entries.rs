@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::cover::{Place, Sight};
+use super::cover::Sight;
 use super::passives::Towards;
 use super::reasons::Reason;
 use super::registrations::Registration;

@@ -34,7 +34,7 @@ fn client(rig: &Rig, path: &str) -> Client {
     client
 }
 
-/// The next `n` records.
+/// The next `n` records, which are given back.
 fn receive(client: &mut Client, n: usize) -> Vec<(Header, Vec<u8>)> {
     let mut all = Vec::new();
     while all.len() < n {
@@ -42,6 +42,7 @@ fn receive(client: &mut Client, n: usize) -> Vec<(Header, Vec<u8>)> {
         all.extend(records.map(|record| (record.header, record.frame.to_vec())));
     }
     assert_eq!(all.len(), n);
+    client.release();
     all
 }
 
@@ -439,6 +440,7 @@ fn many_lanes_lose_nothing_and_keep_their_order() {
                 (*count, seen) = (*count + 1, seen + 1);
             }
         }
+        client.release();
     });
     let all: Vec<&Lane> = lanes.iter().flatten().map(|lane| &**lane).collect();
     for lane in all {

@@ -240,7 +240,7 @@ impl Pump {
                 self.probe(now);
             }
             if self.batch.is_empty() {
-                self.batch.clear();
+                self.batch.clear(now);
                 self.rounds.refresh(&self.sink);
                 self.rounds.fill(&mut self.batch, &*self.facts);
             }
@@ -372,7 +372,7 @@ impl Pump {
         }
         while late && !self.batch.is_empty() {
             self.lose(usize::MAX, Errno::ESHUTDOWN as i32);
-            self.batch.clear();
+            self.batch.clear(now);
             self.rounds.fill(&mut self.batch, &*self.facts);
         }
         late

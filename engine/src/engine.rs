@@ -192,25 +192,30 @@ impl Engine {
         Ok(Engine { control, workers })
     }
 
-    /// Runs the workers on their lcores until `stop` is set, and returns when all have left. The control plane is yours meanwhile.
+    /// Runs the workers on their lcores until `stop` is set, and returns them when all have left. The control plane is yours meanwhile.
+    ///
+    /// No worker may go before the last has left its loop: in its last turn that one still hands packets to the owners of ports.
     ///
     /// # Errors
     /// If an lcore is busy with something else.
-    pub fn run(workers: Vec<(u32, Worker)>, eal: &Eal, stop: &Arc<AtomicBool>) -> dpdk_sys::Result<()> {
+    pub fn run(
+        workers: Vec<(u32, Worker)>,
+        eal: &Eal,
+        stop: &Arc<AtomicBool>,
+    ) -> dpdk_sys::Result<Vec<(u32, Worker)>> {
         let mut here = None;
         let mut launched = Vec::new();
         let (leaving, left) = crossbeam_channel::unbounded();
         for (lcore, mut worker) in workers {
             if lcore == eal.main_lcore() {
-                here = Some(worker);
+                here = Some((lcore, worker));
                 continue;
             }
             let (until, leaving) = (stop.clone(), leaving.clone());
             let job = move || {
                 worker.run(&until);
-                drop(worker);
                 // Nobody waits for it any more when another lcore could not be launched.
-                let _ = leaving.send(());
+                let _ = leaving.send((lcore, worker));
             };
             if let Err(error) = eal.launch(lcore, job) {
                 stop.store(true, Ordering::Relaxed);
@@ -220,13 +225,14 @@ impl Engine {
             launched.push(lcore);
         }
         drop(leaving);
-        if let Some(mut worker) = here {
+        if let Some((_, worker)) = &mut here {
             worker.run(stop);
         }
         // The EAL waits by spinning, and this may take a year: sleep until there is nothing to wait for. A worker that panics lets go, too.
-        while left.recv().is_ok() {}
+        let mut gone: Vec<_> = here.into_iter().chain(left).collect();
         launched.into_iter().for_each(|lcore| eal.wait(lcore));
-        Ok(())
+        gone.sort_by_key(|(lcore, _)| *lcore);
+        Ok(gone)
     }
 }
 

@@ -107,7 +107,7 @@ impl Outbox {
     /// Notes who sent packets.
     #[inline(always)]
     fn note(&self, entry: &Entry, packets: &[impl Punted], now: u64, refused: impl Fn(usize) -> bool) {
-        let who = |at: usize| (packets[at].tag().interface, packets[at].source(), refused(at));
+        let who = |at: usize| (packets[at].interface(), packets[at].source(), refused(at));
         self.fairness.talkers.count_all(now, entry.id, packets.len(), who);
     }
 
@@ -151,7 +151,7 @@ impl Outbox {
     fn offer_some<P: Punted>(&mut self, run: &Run<'_, P>, packet: &P, reason: u32) -> Judged {
         let entry = run.entry;
         let facts = if entry.looks { Facts { reason, ..packet.facts() } } else { Facts::default() };
-        let passive = entry.passive.of(packet.tag().interface);
+        let passive = entry.passive.of(packet.interface());
         let wanted = |delivery: &Delivery| delivery.candidate(&facts).is_some();
         let (mut policer, mut passively) = (&entry.policer, None);
         match passive.map(|passive| (passive, &passive.to)) {
@@ -211,7 +211,7 @@ impl Outbox {
         // A flood is mostly packets of one source, or of few: whom the share refused just now it refuses again, for in a burst no time passes.
         let mut refused = None;
         for (packet, judged) in run.packets.iter().zip(judged) {
-            let who = (packet.tag().interface, packet.source());
+            let who = (packet.interface(), packet.source());
             *judged = match refused {
                 Some((before, fate)) if before == who => Err(fate),
                 _ => match self.share(run, policer, who) {

@@ -137,6 +137,8 @@ fn settle_one(scale: Scale, empty: u64, ticks: u64) -> (u64, u64, u64) {
     let here = scale.position(ticks);
     let earned = Scale::earned(empty, here);
     match earned.checked_sub(scale.depth) {
+        // Another worker may have seen a newer clock, up to which all that a bucket without a depth earns has run over already.
+        Some(0) => (scale.depth, empty, 0),
         Some(over) => (scale.depth, Scale::back(here, scale.depth), over),
         None => (earned, empty, 0),
     }

@@ -152,9 +152,10 @@ fn magnitude(bits: u32) -> impl Strategy<Value = u64> {
     (0..bits, any::<u64>()).prop_map(|(bits, any)| (1 << bits) | any & ((1 << bits) - 1))
 }
 
-/// Rates up to 10^9, bursts up to a million.
+/// Rates up to 10^9, bursts up to a million, and such as hold nothing or one.
 fn figures() -> impl Strategy<Value = (u64, u64, u64, u64)> {
-    (magnitude(30), magnitude(20), magnitude(30), magnitude(20)).prop_map(|(rate, burst, peak, excess)| {
+    let burst = || prop_oneof![6 => magnitude(20), 1 => Just(0), 1 => Just(1)];
+    (magnitude(30), burst(), magnitude(30), burst()).prop_map(|(rate, burst, peak, excess)| {
         (rate.min(1_000_000_000), burst, peak.min(1_000_000_000), excess)
     })
 }

@@ -41,6 +41,17 @@ fn another_rate_keeps_what_was_earned() {
     assert_eq!((passes(&policer, HZ, 100), policer.limit()), (7, Limit::new(7, 7)));
 }
 
+#[test]
+fn a_worker_with_an_older_clock_earns_nothing_twice_for_a_bucket_that_holds_nothing() {
+    let none =
+        Config { kind: Kind::Rfc2697, excess: Some(1_000), ..Config::packets(Rate::PerSecond(100), 0) };
+    let policer = Policer::new(&none, HZ, 0);
+    assert_eq!(passes(&policer, 0, 2_000), 1_000);
+    assert_eq!(passes(&policer, HZ, 1), 1, "of a hundred");
+    assert_eq!(passes(&policer, HZ / 2, 1), 1, "the other worker has read its clock half a second before");
+    assert_eq!(passes(&policer, HZ, 1_000), 98);
+}
+
 /// Ticks until positions come around, at a rate of packets per second.
 fn range(rate: u64, burst: u64) -> u64 {
     let units = u128::from(rate) << scale::fraction(Rate::PerSecond(rate), burst);

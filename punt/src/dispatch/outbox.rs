@@ -214,7 +214,7 @@ impl Outbox {
             let who = (packet.tag().interface, packet.source());
             *judged = match refused {
                 Some((before, fate)) if before == who => Err(fate),
-                _ => match self.share(run, policer, who) {
+                _ => match self.share(run, policer, who, packet.len()) {
                     Ok(()) => {
                         refused = None;
                         self.limits(run, policer, packet.len())
@@ -235,10 +235,12 @@ impl Outbox {
         run: &Run<'_, P>,
         policer: &Policer,
         (interface, source): (u32, Source),
+        bytes: u32,
     ) -> Result<(), Fate> {
         let (entry, share) = (run.entry, &self.fairness.share);
         let limits = Limits { share: &entry.share, policer, budget: &entry.budget, class: entry.class };
-        share.take(&mut self.gates, run.now, &limits, interface, source).map_err(|refused| match refused {
+        let taken = share.take(&mut self.gates, run.now, &limits, interface, source, bytes);
+        taken.map_err(|refused| match refused {
             Refused::Source => Fate::RefusedSource,
             Refused::Interface => Fate::RefusedInterface,
             Refused::Reason => Fate::RefusedReason,

@@ -24,6 +24,7 @@ mod ceiling;
 mod class_share;
 mod gate;
 mod meter;
+mod part;
 mod scale;
 mod seat;
 mod source;
@@ -59,7 +60,24 @@ pub struct Policer {
     inner: Inner,
     /// What is done with yellow (bits 8–15) and red (bits 0–7) packets.
     actions: AtomicU64,
+    /// How long a packet's worth takes to earn, in 2^-16 ticks; 0 = for ever, or no time.
+    step: AtomicU64,
+    /// Bytes that stand for a packet where bytes count; 0 where packets do.
+    unit: AtomicU64,
     hz: u64,
+}
+
+/// What a policer could let pass at one moment, in packets.
+#[derive(Clone, Copy)]
+pub(crate) struct Fill {
+    pub tokens: u64,
+    pub depth: u64,
+    /// How long one takes to earn, in 2^-16 ticks; 0 where none is sure to come.
+    pub step: u64,
+    /// Bytes that stand for a packet; 0 where packets count.
+    pub unit: u64,
+    /// Nothing can pass, of however many bytes it is.
+    pub empty: bool,
 }
 
 enum Inner {
@@ -82,7 +100,34 @@ impl Policer {
             Kind::Single => Inner::Single(Bucket::new(limit, config.unit, hz, now)),
             _ => Inner::Coloured(Meter::new(config, hz, now)),
         };
-        Policer { inner, actions: AtomicU64::new(pack(config)), hz }
+        let (step, unit) = (AtomicU64::new(0), AtomicU64::new(0));
+        let policer = Policer { inner, actions: AtomicU64::new(pack(config)), step, unit, hz };
+        policer.note_pace(config);
+        policer
+    }
+
+    /// Writes down how fast packets are earned.
+    fn note_pace(&self, config: &Config) {
+        let ((peak, excess), plus) = (config.second(), |a: Rate, b: Rate| match (a, b) {
+            (Rate::PerSecond(a), Rate::PerSecond(b)) => Rate::PerSecond(a.saturating_add(b)),
+            _ => Rate::Unlimited,
+        });
+        let (rate, depth) = match config.kind {
+            Kind::Single => (config.rate, config.burst),
+            Kind::Rfc2697 => (config.rate, config.burst.saturating_add(excess)),
+            Kind::Rfc2698 => (peak, excess),
+            Kind::Rfc4115 => (plus(config.rate, peak), config.burst.saturating_add(excess)),
+        };
+        let (unit, tokens) = match config.unit {
+            Unit::Packets => (0, 1),
+            Unit::Bits => ((depth / UNITS).clamp(1, 1_500), 8 * (depth / UNITS).clamp(1, 1_500)),
+        };
+        let step = match rate {
+            Rate::Unlimited | Rate::PerSecond(0) => 0,
+            Rate::PerSecond(rate) => (u128::from(self.hz) * u128::from(tokens) << 16) / u128::from(rate),
+        };
+        self.unit.store(unit, Ordering::Relaxed);
+        self.step.store(u64::try_from(step).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Another policer with what this one has earned.
@@ -159,23 +204,33 @@ impl Policer {
         }
     }
 
-    /// Packets that could pass now beside those that could at once at most; `None` when unlimited.
+    /// What could pass now; `None` when it refuses nothing: it is unlimited, or red packets go on, too.
     ///
-    /// Where bytes count, a packet stands for 1,500 of them.
+    /// Where bytes count, 1,500 of them stand for a packet, or fewer where the burst would hold only a few packets.
     #[inline]
-    pub(crate) fn fill(&self, now: u64) -> Option<(u64, u64)> {
-        let (fill, bytes) = match &self.inner {
-            Inner::Single(bucket) => (bucket.fill(now), bucket.unit() == Unit::Bits),
-            Inner::Coloured(meter) => (meter.fill(now), meter.bytes()),
+    pub(crate) fn fill(&self, now: u64) -> Option<Fill> {
+        if self.action(Colour::Red) != Verdict::Drop {
+            return None;
+        }
+        let (tokens, depth) = match &self.inner {
+            Inner::Single(bucket) => bucket.fill(now)?,
+            Inner::Coloured(meter) => meter.fill(now)?,
         };
-        if bytes { fill.map(|(tokens, depth)| (tokens / 1_500, depth / 1_500)) } else { fill }
+        let (step, unit) = (self.step.load(Ordering::Relaxed), self.unit.load(Ordering::Relaxed));
+        let fill = Fill { tokens, depth, step, unit, empty: tokens == 0 };
+        Some(if unit == 0 { fill } else { Fill { tokens: tokens / unit, depth: depth / unit, ..fill } })
     }
 
-    /// Whether it drops every packet for which there is no whole token, of however many bytes it is.
+    /// Whether a packet of so many bytes would go to a lower class now.
     #[inline]
-    pub(crate) fn drops_without_token(&self) -> bool {
-        matches!(&self.inner, Inner::Single(bucket) if bucket.unit() == Unit::Packets)
-            && self.action(Colour::Red) == Verdict::Drop
+    pub(crate) fn would_demote(&self, now: u64, bytes: u32) -> bool {
+        match &self.inner {
+            Inner::Single(_) => false,
+            Inner::Coloured(meter) => {
+                matches!(self.action(Colour::Yellow), Verdict::Demote(_))
+                    && meter.tokens(now).0 < if meter.bytes() { bytes.into() } else { 1 }
+            }
+        }
     }
 
     /// The committed rate and burst.
@@ -209,6 +264,7 @@ impl Policer {
                 meter.set(&Config { rate: limit.rate, burst: limit.burst, ..meter.config() }, now);
             }
         }
+        self.note_pace(&self.config());
     }
 
     /// Any other figures from now on, while workers take; what was earned stays, up to the bursts.
@@ -226,6 +282,7 @@ impl Policer {
             _ => return false,
         }
         self.actions.store(pack(config), Ordering::Relaxed);
+        self.note_pace(config);
         true
     }
 
@@ -243,6 +300,9 @@ impl fmt::Debug for Policer {
         f.debug_tuple("Policer").field(&self.config()).finish()
     }
 }
+
+/// A burst of bytes holds as many packets as this, in the eyes of the share, however small it is.
+const UNITS: u64 = 64;
 
 const PASS: u8 = 0xff;
 const DROP: u8 = 0xfe;

@@ -3,6 +3,7 @@
 //! clock.
 
 mod office;
+mod phases;
 
 use std::collections::HashMap;
 

@@ -342,6 +342,17 @@ impl Meter {
         });
     }
 
+    /// Makes both full.
+    pub(crate) fn fill_up(&self, now: u64) {
+        let _held = self.config.lock();
+        let ticks = self.ticks(now);
+        self.replace(self.state.load(Ordering::Acquire), |word| {
+            let terms = self.terms(word);
+            let full = Tokens { first: terms.first.depth, second: terms.second.depth };
+            Some(terms.with(full, ticks).word(word & 1))
+        });
+    }
+
     /// Leaves at most so many tokens, as a meter that takes over from another one has to begin.
     pub(crate) fn lower(&self, first: u64, second: u64, now: u64) {
         let _held = self.config.lock();

@@ -138,8 +138,9 @@ impl Oracle {
         right
     }
 
-    fn set(&mut self, config: Config, now: u64) {
-        let (first, second) = self.tokens(now);
+    /// Other figures; `full` says that what was full stays so.
+    fn set(&mut self, config: Config, now: u64, full: bool) {
+        let (first, second) = if full { (i128::MAX, i128::MAX) } else { self.tokens(now) };
         self.config = config;
         let (depth, excess) = self.depths();
         (self.first, self.second, self.last) = (first.min(depth), second.min(excess), now);
@@ -228,8 +229,9 @@ proptest! {
                 }
                 Event::Set(figures) => {
                     policy = config(kind, unit, figures);
+                    let full = policer.is_full(start + ticks);
                     prop_assert!(policer.configure(&policy, start + ticks));
-                    oracle.set(policy, ticks);
+                    oracle.set(policy, ticks, full && policer.is_full(start + ticks));
                 }
             }
         }

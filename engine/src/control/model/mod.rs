@@ -297,7 +297,7 @@ impl Model {
                 name(owner)
             )));
         }
-        if is_link_local(via) || self.neighbors.contains_key(&(interface, via)) {
+        if is_link_local(via) || self.neighbors.by_place().contains_key(&(interface, via)) {
             return Ok(());
         }
         Err(Refused::new(match self.rib.connected(via) {

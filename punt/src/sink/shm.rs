@@ -229,6 +229,7 @@ impl Server {
         if rests {
             self.shared.wake.is_awake();
         }
+        let now = Instant::now();
         if speaks {
             self.hear(now);
         }

@@ -31,7 +31,10 @@ impl Control {
     pub(super) fn punting(&mut self, session: &mut Session, method: &str, params: Params) -> Option<Answer> {
         Some(match method {
             "reason.list" | "stats.reasons" => page_by(params, self.desk.reason_rows(), |row| row.id),
-            "reason.set" => self.change(params, |control, it: ReasonSet| Ok(control.desk.set_reason(&it)?)),
+            "reason.set" => self.change(params, |control, it: ReasonSet| {
+                control.desk.check_class(&it)?;
+                Ok(control.desk.set_reason(&it)?)
+            }),
             "class.list" => page_in_order(params, self.desk.class_rows(), |row| row.name.to_string()),
             "class.set" => self.change(params, |control, it: ClassSet| Ok(control.desk.set_class(&it)?)),
             "policer.list" => page_by(params, self.desk.policer_rows(), |row| row.what.clone()),

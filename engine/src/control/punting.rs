@@ -41,7 +41,7 @@ impl Control {
             "policer.set" => {
                 self.change(params, |control, it: PolicerSet| Ok(control.desk.set_policer(&it)?))
             }
-            "sink.list" | "stats.sinks" => page_by(params, self.desk.sink_rows(), |row| row.name.clone()),
+            "sink.list" | "stats.sinks" => page_by(params, self.desk.sink_list(), |row| row.name.clone()),
             "sink.add" => self.sink_add(session, params),
             "sink.del" => self.change(params, |control, it: SinkKey| {
                 control.desk.delete_sink(&it.name)?;
@@ -54,8 +54,8 @@ impl Control {
                 control.sessions.forget(it.id);
                 Ok(())
             }),
-            "registration.list" => page_by(params, self.desk.registration_rows(), |row| row.id),
-            "passive.list" => page_by(params, self.desk.passive_rows(), passive_key),
+            "registration.list" => page_by(params, self.desk.registration_list(), |row| row.id),
+            "passive.list" => page_by(params, self.desk.passive_list(), passive_key),
             "passive.set" => self.change(params, |control, it: PassiveSet| {
                 it.check().map_err(Refused::new)?;
                 set_passive(&mut control.model, &mut control.desk, &it, Life::Operator)

@@ -3,6 +3,7 @@
 //! clock.
 
 mod colours;
+mod lists;
 mod office;
 mod phases;
 

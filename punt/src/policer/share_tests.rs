@@ -192,7 +192,7 @@ const SEQUENCES: [&[Phase]; 6] = [
 
 #[test]
 fn nor_beside_floods_of_another_interface_that_follow_each_other() {
-    for (rate, burst) in [(600, 300), (1_000, 500), (1_000, 1_000), (10_000, 5_000)] {
+    for (rate, burst) in [(250, 100), (600, 300), (1_000, 500), (1_000, 1_000), (10_000, 5_000)] {
         for phases in SEQUENCES {
             let quiet = Stream::new(1, 1, 100, rate / 3 - 7, 0);
             let lost = lost_in_sequence(&Punt::new(rate, burst), &mut [quiet], phases);
@@ -204,9 +204,14 @@ fn nor_beside_floods_of_another_interface_that_follow_each_other() {
 /// As many as 100, and as few as one, at whatever they want below their interface's half.
 #[test]
 fn nor_do_other_numbers_of_quiet_sources_beside_such_floods() {
-    for (rate, burst, sources, pps) in
-        [(600, 300, 1, 100), (10_000, 5_000, 8, 1_600), (1_000, 500, 8, 200), (600, 300, 20, 20)]
-    {
+    for (rate, burst, sources, pps) in [
+        (250, 100, 1, 50),
+        (100, 100, 5, 20),
+        (600, 300, 1, 100),
+        (10_000, 5_000, 8, 1_600),
+        (1_000, 500, 8, 200),
+        (600, 300, 20, 20),
+    ] {
         for phases in SEQUENCES {
             let quiet = Stream::new(1, 1, sources, pps, 0);
             let lost = lost_in_sequence(&Punt::new(rate, burst), &mut [quiet], phases);

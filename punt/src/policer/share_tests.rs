@@ -287,6 +287,17 @@ fn equal_interfaces_get_equal_parts_however_many_sources_they_have() {
 }
 
 #[test]
+fn what_one_interface_leaves_the_others_have_alike() {
+    let punt = Punt::new(900, 300);
+    let mut streams =
+        [Stream::new(1, 1, 1, 10, 0), Stream::new(2, 1, 1, 300_000, 0), Stream::new(3, 1, 1_000, 100_000, 0)];
+    run(&punt, &mut streams, 8);
+    let [little, one, many] = streams.each_ref().map(|stream| stream.passed);
+    assert_eq!(little, streams[0].sent);
+    assert!(one.abs_diff(many) <= 200 && little + one + many >= 900 * 8, "{little}, {one}, {many}");
+}
+
+#[test]
 fn ceilings_hold_even_when_there_is_plenty() {
     let punt = Punt::new(100_000, 100_000);
     punt.of.set_source_rate(Rate::PerSecond(100), HZ);

@@ -81,6 +81,26 @@ fn a_policer_demotes_to_lower_classes_only() {
     }
 }
 
+#[test]
+fn a_reason_may_not_come_to_be_as_low_as_what_its_own_policer_demotes_to() {
+    let mut office = Office::new(1);
+    office.set("policer.set", r#"{"what": "reason:ip4.ttl-expired", "type": "single", "rate": 1, "burst": 1, "red": "demote:miss"}"#);
+    let check = |class: &str| {
+        let wanted = format!(r#"{{"name": "ip4.ttl-expired", "class": "{class}"}}"#);
+        office
+            .desk
+            .check_class(&serde_json::from_str(&wanted).expect("a reason"))
+            .map_err(|refused| refused.to_string())
+    };
+    assert_eq!(check("mcast"), Ok(()));
+    let begins = "--red of reason:ip4.ttl-expired is demote:miss, and its class";
+    assert_eq!(
+        check("miss"),
+        Err(format!("{begins} miss is not above that; write demote:sample, pass or drop"))
+    );
+    assert_eq!(check("sample"), Err(format!("{begins} sample is not above that; write pass or drop")));
+}
+
 /// Colour-aware, as the RFCs have it: a yellow packet takes nothing of what is committed.
 #[test]
 fn what_the_reason_marked_yellow_is_yellow_for_the_sink() {

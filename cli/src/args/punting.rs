@@ -98,7 +98,7 @@ pub struct ClassChange {
 
 #[derive(Debug, Subcommand)]
 pub enum PolicerVerb {
-    /// All policers that were set
+    /// The policers of all reasons, sinks, registrations and passive entries
     #[command(aliases = ["show", "ls"])]
     List,
     /// Gives a reason, a sink, a registration or an entry of the passive punt another policer

@@ -158,7 +158,7 @@ fn lists_are_tables_or_arrays() {
         "injected":0,"inject_errors":0,"foreign":0});
     let registration = json!({"id":17,"match":"udp:3784","sink":"bfdd","life":"config","rate":20000,"burst":8000,
         "interface":null,"source":null,"snaplen":null,"exclusive":false,"owner":"configuration","packets":5,"refused":1,
-        "ring_full":0,"errors":1,"delivered":3});
+        "refused_sink":0,"ring_full":0,"errors":1,"delivered":3});
     let engine = Engine::start(move |method, params| {
         let items = match method {
             "sink.list" | "stats.sinks" => json!([sink]),
@@ -176,14 +176,14 @@ fn lists_are_tables_or_arrays() {
     });
     assert_eq!(
         engine.run("sink list").well(),
-        "name  target   state      life      rate  burst  memory  delivered  errors                   inject
-bfdd  unix:/s  suspended  operator     -      -    4096          3  ECONNREFUSED=1,ENOENT=2  /run/puntd/inject
+        "name  target   state      life      rate  burst  policer  memory  delivered  errors                   inject
+bfdd  unix:/s  suspended  operator     -      -  -          4096          3  ECONNREFUSED=1,ENOENT=2  /run/puntd/inject
 "
     );
     assert_eq!(
         engine.run("registration").well(),
-        "id  match     sink  life     rate  burst  interface  source  snaplen  exclusive  owner          packets  refused  ring_full  errors  delivered
-17  udp:3784  bfdd  config  20000   8000  -          -             -  false      configuration        5        1          0       1          3
+        "id  match     sink  life     rate  burst  policer  interface  source  snaplen  exclusive  owner          packets  refused  refused_sink  ring_full  errors  delivered
+17  udp:3784  bfdd  config  20000   8000  -        -          -             -  false      configuration        5        1             0          0       1          3
 "
     );
     assert_eq!(

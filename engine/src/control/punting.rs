@@ -32,14 +32,17 @@ impl Control {
     pub(super) fn punting(&mut self, session: &mut Session, method: &str, params: Params) -> Option<Answer> {
         Some(match method {
             "reason.list" | "stats.reasons" => page_by(params, self.desk.reason_rows(), |row| row.id),
-            "reason.set" => self.change(params, |control, it: ReasonSet| Ok(control.desk.set_reason(&it)?)),
+            "reason.set" => self.change(params, |control, it: ReasonSet| {
+                control.desk.check_class(&it)?;
+                Ok(control.desk.set_reason(&it)?)
+            }),
             "class.list" => page_in_order(params, self.desk.class_rows(), |row| row.name.to_string()),
             "class.set" => self.change(params, |control, it: ClassSet| Ok(control.desk.set_class(&it)?)),
             "policer.list" => page_by(params, self.desk.policer_rows(), |row| row.what.clone()),
             "policer.set" => {
                 self.change(params, |control, it: PolicerSet| Ok(control.desk.set_policer(&it)?))
             }
-            "sink.list" | "stats.sinks" => page_by(params, self.desk.sink_rows(), |row| row.name.clone()),
+            "sink.list" | "stats.sinks" => page_by(params, self.desk.sink_list(), |row| row.name.clone()),
             "sink.add" => self.sink_add(session, params),
             "sink.del" => self.change(params, |control, it: SinkKey| {
                 control.desk.delete_sink(&it.name)?;
@@ -52,8 +55,8 @@ impl Control {
                 control.sessions.forget(it.id);
                 Ok(())
             }),
-            "registration.list" => page_by(params, self.desk.registration_rows(), |row| row.id),
-            "passive.list" => page_by(params, self.desk.passive_rows(), passive_key),
+            "registration.list" => page_by(params, self.desk.registration_list(), |row| row.id),
+            "passive.list" => page_by(params, self.desk.passive_list(), passive_key),
             "passive.set" => self.change(params, |control, it: PassiveSet| {
                 it.check().map_err(Refused::new)?;
                 set_passive(&mut control.model, &mut control.desk, &it, Life::Operator)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::registrations::limit_or_none;
 use super::{Desk, Refused};
 use crate::class::Class;
-use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet};
-use crate::policer::{Config, Policer, Rate};
+use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet, ReasonSet};
+use crate::policer::{Config, Policer, Rate, Verdict};
 
 impl Desk {
     /// Sets the minimum and the cap of a class.
@@ -42,6 +42,11 @@ impl Desk {
     /// If what it is to police is not there, or its figures make no sense.
     pub fn set_policer(&mut self, wanted: &PolicerSet) -> Result<(), Refused> {
         let config = wanted.config()?;
+        if let Policed::Reason(name) = &wanted.what
+            && let Some(reason) = self.named(name).and_then(|at| self.by_index(at))
+        {
+            demotes(name, &config, reason.class).map_err(Refused)?;
+        }
         let now = (self.now)();
         let passives = self.state.passives.clone();
         let policer = self.policer(&wanted.what)?;
@@ -62,6 +67,16 @@ impl Desk {
         self.state.set_policers.retain(|set| set.what != wanted.what);
         self.state.set_policers.push(wanted.clone());
         Ok(())
+    }
+
+    /// Whether a reason may be of a class, as far as its own policer goes: what that demotes has to go to a lower one.
+    ///
+    /// # Errors
+    /// If it would go to one that is not lower.
+    pub fn check_class(&self, wanted: &ReasonSet) -> Result<(), Refused> {
+        let reason = self.named(&wanted.name).and_then(|at| self.by_index(at));
+        let Some((reason, class)) = reason.zip(wanted.class) else { return Ok(()) };
+        demotes(&wanted.name, &reason.policer.config(), class).map_err(Refused)
     }
 
     /// Takes back what was set of a policer: it has again the limit that what it polices was made with. What is no more has none.
@@ -184,6 +199,22 @@ impl Desk {
         }
         rows
     }
+}
+
+/// Whether a policer of that reason, which is of that class, demotes to lower ones only.
+fn demotes(name: &str, config: &Config, class: Class) -> Result<(), String> {
+    for (colour, verdict) in [("yellow", config.yellow), ("red", config.red)] {
+        let Verdict::Demote(lower) = verdict else { continue };
+        if lower >= class {
+            let below: Vec<String> =
+                Class::ALL.into_iter().filter(|it| *it < class).map(|it| format!("demote:{it}")).collect();
+            return Err(format!(
+                "--{colour} of reason:{name} is {verdict}, and its class {class} is not above that; write {}pass or drop",
+                below.iter().rev().map(|it| format!("{it}, ")).collect::<String>()
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn row(what: Policed, config: &Config) -> PolicerRow {

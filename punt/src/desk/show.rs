@@ -7,6 +7,7 @@ use super::passives::Towards;
 use super::reasons::Reason;
 use super::{Desk, Refused};
 use crate::class::Class;
+use crate::control::types::Policed;
 use crate::control::types::output::{ReasonCounters, ReasonRow};
 use crate::control::types::passive::{PassiveCounters, PassiveRow};
 use crate::control::types::reason::{ClassRow, SourceRow};
@@ -14,7 +15,7 @@ use crate::control::types::registration::{RegistrationCounters, RegistrationRow}
 use crate::control::types::sink::{SinkRow, SinkWait};
 use crate::dispatch::{Counts, FATES, Fate};
 use crate::lane::{Count, Lane};
-use crate::policer::{Config, Limit, Talker, Talkers};
+use crate::policer::{Config, Limit, Talker, Talkers, Unit};
 use crate::sink::Wait;
 use crate::value::Rate;
 
@@ -30,14 +31,15 @@ impl Desk {
     }
 
     fn reason_row(&self, reason: &Reason) -> ReasonRow {
-        let Config { rate, burst, .. } = reason.policer.config();
+        let (rate, burst, policer) = in_force(&reason.policer.config());
         ReasonRow {
             id: reason.id,
             name: reason.name().to_owned(),
             class: reason.class,
             action: reason.action(),
             rate,
-            burst: burst.min(u32::MAX as u64) as u32,
+            burst,
+            policer,
             source_rate: reason.source_rate,
             interface_rate: reason.interface_rate,
             sample: reason.sample.unwrap_or(1),
@@ -56,6 +58,7 @@ impl Desk {
             life: sink.life,
             rate: sink.limit.map(|limit| limit.rate),
             burst: burst(sink.limit),
+            policer: None,
             inject: sink.open.inject(),
             waits: sink.sink.waits.all().into_iter().map(wait).collect(),
             counters: sink.counters(),
@@ -79,6 +82,7 @@ impl Desk {
                 ),
                 rate: wanted.limit.map(|limit| limit.rate),
                 burst: burst(wanted.limit),
+                policer: None,
                 interface: wanted.interface.as_ref().map(|(_, name)| name.clone()),
                 source: wanted.source,
                 snaplen: wanted.snaplen,
@@ -123,6 +127,7 @@ impl Desk {
                 drop: it.to == Towards::Drop,
                 rate: it.limit.map(|limit| limit.rate),
                 burst: burst(it.limit),
+                policer: None,
                 life: it.life,
                 counters: PassiveCounters {
                     packets,
@@ -135,17 +140,61 @@ impl Desk {
         self.state.passives.iter().map(row).collect()
     }
 
+    /// All sinks, with the limit that is in force: that of a policer, if one was set.
+    pub fn sink_list(&self) -> Vec<SinkRow> {
+        let shown = |row: SinkRow| match self.set_policer_of(&Policed::Sink(row.name.clone())) {
+            None => row,
+            Some(config) => {
+                let (rate, burst, policer) = in_force(&config);
+                SinkRow { rate, burst, policer, ..row }
+            }
+        };
+        self.sink_rows().into_iter().map(shown).collect()
+    }
+
+    /// All registrations, with the limit that is in force.
+    pub fn registration_list(&self) -> Vec<RegistrationRow> {
+        let shown = |row: RegistrationRow| match self.set_policer_of(&Policed::Registration(row.id)) {
+            None => row,
+            Some(config) => {
+                let (rate, burst, policer) = in_force(&config);
+                RegistrationRow { rate, burst, policer, ..row }
+            }
+        };
+        self.registration_rows().into_iter().map(shown).collect()
+    }
+
+    /// What is set for packets that nothing claimed, with the limit that is in force.
+    pub fn passive_list(&self) -> Vec<PassiveRow> {
+        let shown = |row: PassiveRow| {
+            let what = Policed::Passive { family: row.family, interface: row.interface.clone() };
+            match self.set_policer_of(&what) {
+                None => row,
+                Some(config) => {
+                    let (rate, burst, policer) = in_force(&config);
+                    PassiveRow { rate, burst, policer, ..row }
+                }
+            }
+        };
+        self.passive_rows().into_iter().map(shown).collect()
+    }
+
     /// All classes, the most important first.
     pub fn class_rows(&self) -> Vec<ClassRow> {
         let shape = self.budget.shape();
         let row = |class: Class| {
-            let of_class = self.reasons().filter(|(_, reason)| reason.class == class);
             let (mut packets, mut refused, mut accepted) = (0, 0, 0);
-            for (_, reason) in of_class {
-                let counters = counters(&reason.counts);
-                packets += counters.packets;
-                refused += counters.refused_class;
-                accepted += counters.accepted;
+            for (_, reason) in self.reasons() {
+                if reason.class == class {
+                    let (counters, [in_others, no_room]) = (counters(&reason.counts), demoted(reason, None));
+                    packets += counters.packets - in_others - no_room;
+                    refused += counters.refused_class.saturating_sub(no_room);
+                    accepted += counters.accepted.saturating_sub(in_others);
+                }
+                let [in_it, no_room] = demoted(reason, Some(class));
+                packets += in_it + no_room;
+                refused += no_room;
+                accepted += in_it;
             }
             let (min, cap) = shape.classes[class as usize];
             ClassRow { name: class, min: min.min(u32::MAX as u64) as u32, cap, packets, refused, accepted }
@@ -176,10 +225,8 @@ impl Desk {
         let row = |talker: Talker| {
             let text = talker.source.to_string();
             let prefix = if text.contains('.') { format!("{text}/32") } else { text.clone() };
-            SourceRow {
-                reason: names
-                    .get(&talker.reason)
-                    .map_or_else(|| format!("reason {}", talker.reason), |name| (*name).to_owned()),
+            Some(SourceRow {
+                reason: (*names.get(&talker.reason)?).to_owned(),
                 interface: interface(talker.interface),
                 source: prefix.parse().ok(),
                 mac: text.parse().ok(),
@@ -187,9 +234,10 @@ impl Desk {
                 refused: talker.refused,
                 error: talker.error,
                 pps: talker.pps,
-            }
+            })
         };
-        Ok(top.into_iter().map(row).collect())
+        // One that a registration made may be no more.
+        Ok(top.into_iter().filter_map(row).collect())
     }
 
     /// The name of the reason with this id.
@@ -256,6 +304,23 @@ fn unbalanced(lane: &Lane) -> Option<String> {
     let still = before == offers.offered.get();
     (still && known != before)
         .then(|| format!("{before} packets were offered, and {known} are accounted for"))
+}
+
+/// A policer's rate and burst, if these are packets, and all that is to be said of it if that is more.
+fn in_force(config: &Config) -> (Option<Rate>, Option<u32>, Option<String>) {
+    let plain = Config::packets(config.rate, config.burst) == *config;
+    let packets = config.unit == Unit::Packets;
+    let burst = packets.then(|| config.burst.min(u32::MAX as u64) as u32);
+    (packets.then_some(config.rate), burst, (!plain).then(|| config.to_string()))
+}
+
+/// Packets of a reason that a policer demoted to a class, or to any: those that it had room for, and the others.
+fn demoted(reason: &Reason, to: Option<Class>) -> [u64; 2] {
+    let classes = || Class::ALL.into_iter().filter(move |class| to.is_none_or(|to| to == *class));
+    let its = || {
+        reason.counts.iter().flat_map(move |worker| classes().map(|class| &worker.demoted[class as usize]))
+    };
+    [its().map(|it| it.accepted.get()).sum(), its().map(|it| it.refused.get()).sum()]
 }
 
 fn burst(limit: Option<Limit>) -> Option<u32> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use super::{FATES, Fates};
+use crate::class::Class;
 use crate::lane::Count;
 use crate::sink::Settled;
 
@@ -19,6 +20,8 @@ pub struct Counts {
     pub copies: Count,
     /// What became of them.
     pub fates: [Count; FATES],
+    /// What became, in each class, of those that a policer demoted to it; they are among the fates, too.
+    pub demoted: [Demoted; Class::ALL.len()],
     /// Those that sampling has looked at.
     pub(super) seen: Count,
 }
@@ -34,6 +37,15 @@ impl Counts {
         }
         fates.iter().for_each(|(fate, packets)| self.fates[fate as usize].add(packets));
     }
+}
+
+/// What became of packets in a class that is lower than their reason's.
+#[derive(Default)]
+pub struct Demoted {
+    /// The class had room.
+    pub accepted: Count,
+    /// It had none.
+    pub refused: Count,
 }
 
 /// The books of one registration.

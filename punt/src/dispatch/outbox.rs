@@ -278,7 +278,12 @@ impl Outbox {
     #[inline(always)]
     fn limits<P>(&self, run: &Run<'_, P>, policer: &Policer, bytes: u32) -> Judged {
         let passed = Passed::green(run.entry.class).by(policer, run.now, bytes).ok_or(Fate::RefusedReason)?;
-        if run.entry.budget.take(passed.class, run.now) { Ok(passed) } else { Err(Fate::RefusedClass) }
+        let accepted = run.entry.budget.take(passed.class, run.now);
+        if passed.class != run.entry.class {
+            let its = &run.entry.counts[self.worker as usize].demoted[passed.class as usize];
+            if accepted { &its.accepted } else { &its.refused }.add(1);
+        }
+        if accepted { Ok(passed) } else { Err(Fate::RefusedClass) }
     }
 
     /// Offers accepted packets to one sink.

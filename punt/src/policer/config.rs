@@ -171,6 +171,34 @@ impl FromStr for Kind {
     }
 }
 
+impl fmt::Display for Config {
+    /// `rfc2697 8000000bps 15000B excess 30000B yellow demote:miss`: what is not said is as it is by default.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (per_second, at_once) = match self.unit {
+            Unit::Packets => ("pps", "p"),
+            Unit::Bits => ("bps", "B"),
+        };
+        let rate = |rate: Rate| match rate {
+            Rate::PerSecond(rate) => format!("{rate}{per_second}"),
+            Rate::Unlimited => rate.to_string(),
+        };
+        write!(f, "{} {} {}{at_once}", self.kind, rate(self.rate), self.burst)?;
+        if let Some(peak) = self.peak {
+            write!(f, " peak {}", rate(peak))?;
+        }
+        if let Some(excess) = self.excess {
+            write!(f, " excess {excess}{at_once}")?;
+        }
+        if self.yellow != Verdict::Pass {
+            write!(f, " yellow {}", self.yellow)?;
+        }
+        if self.red != Verdict::Drop {
+            write!(f, " red {}", self.red)?;
+        }
+        Ok(())
+    }
+}
+
 impl Config {
     /// A single bucket of packets that drops what it has no token for.
     pub const fn packets(rate: Rate, burst: u64) -> Config {

@@ -24,6 +24,7 @@ mod ceiling;
 mod class_share;
 mod gate;
 mod meter;
+mod pair;
 mod part;
 mod scale;
 mod seat;

@@ -46,7 +46,7 @@ impl Part {
             return Part::NONE;
         }
         // One in seventeen is nobody's: the half fills again when all take what they may, and what is beyond it goes to all alike.
-        let step = (whole.step + whole.step / 16).saturating_mul(whole.of) >> 16;
+        let step = whole.step.saturating_add(whole.step / 16).saturating_mul(whole.of) >> 16;
         let step = step.max(1);
         let span = (whole.step.saturating_mul(whole.half) >> 16).max(step.saturating_mul(LEAST));
         let unused = now.saturating_sub(used.load(Ordering::Relaxed)).min(span);

@@ -23,6 +23,7 @@ use super::activity::{Activity, EPOCHS};
 use super::ceiling::Ceiling;
 use super::class_share::ClassGate;
 use super::gate::{Gate, Gates, INTERFACE_CREDIT, Of, Refused};
+use super::pair::{NEW_INTERFACE, Pairs};
 use super::part::{Part, Whole};
 use super::rate::Rate;
 use super::seat::{SOURCE_CREDIT, Seat, Set, WAYS};
@@ -31,19 +32,12 @@ use super::sync::{AtomicU64, Ordering};
 use super::{Budget, Policer};
 use crate::class::Class;
 
-/// What an interface that is not in the table has: all, for nobody can make interfaces as they can make sources. With less, one that begins
-/// while another is flooded would find fewer tokens than are kept from it, and never get in.
-const NEW_INTERFACE: u64 = INTERFACE_CREDIT;
 /// Tokens kept, when a reason runs short, for sources and for interfaces nobody has seen yet.
 const NEWCOMERS: u64 = 4;
 /// The same where a class runs short, or several share it: more, for packets of all its reasons may come in between.
 const CLASS_NEWCOMERS: u64 = 16;
 /// Sets of sources: 16,384 sources in 256 KiB.
 const SETS: usize = 4_096;
-/// Pairs of a reason and an interface: 64 bytes each.
-const PAIRS: usize = 2_048;
-/// How far a pair may be from where its hash points.
-const PROBES: usize = 4;
 
 /// What limits packets of one reason.
 #[derive(Clone, Copy)]
@@ -105,30 +99,11 @@ impl ReasonShare {
     }
 }
 
-/// One interface in one reason.
-#[repr(align(64))]
-struct Pair {
-    /// Reason and interface; 0 = free.
-    key: AtomicU64,
-    /// Where it stands on the reason's clock.
-    stands: AtomicU64,
-    /// Where its busiest source stands.
-    clock: AtomicU64,
-    /// When it was empty, in ticks, where the reason has an `--interface-rate`.
-    empty: AtomicU64,
-    activity: Activity,
-    /// When it wanted something, whether it got it or not, in epochs from 1.
-    wanted: AtomicU64,
-    /// Up to when its part is used, of the reason and of the class, in ticks.
-    used: AtomicU64,
-    used_of_class: AtomicU64,
-}
-
 /// The source share of one engine, shared by all workers.
 pub struct Share {
     secret: [AtomicU64; 2],
     sets: Box<[Set]>,
-    pairs: Box<[Pair]>,
+    pairs: Pairs,
     start: u64,
     /// An epoch is 2^this ticks: between one and two seconds.
     epoch: u32,
@@ -138,20 +113,10 @@ impl Share {
     /// An empty share. `secret` is random; `hz` ticks per second, `now` in ticks.
     pub fn new(secret: [u64; 2], hz: u64, now: u64) -> Share {
         let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
-        let pair = || Pair {
-            key: AtomicU64::new(0),
-            stands: AtomicU64::new(0),
-            clock: AtomicU64::new(0),
-            empty: AtomicU64::new(0),
-            activity: Activity::new(),
-            wanted: AtomicU64::new(0),
-            used: AtomicU64::new(0),
-            used_of_class: AtomicU64::new(0),
-        };
         Share {
             secret: secret.map(AtomicU64::new),
             sets: (0..SETS).map(|_| Set { seats: zeros(), empty: zeros() }).collect(),
-            pairs: (0..PAIRS).map(|_| pair()).collect(),
+            pairs: Pairs::new(),
             start: now,
             epoch: u64::BITS - hz.max(1).leading_zeros(),
         }
@@ -271,7 +236,7 @@ impl Share {
             return Gate { open: true, ..gate };
         }
         let epoch = self.epoch_at(now);
-        gate.pair = self.find_pair(key).or_else(|| self.place(of, key, epoch));
+        gate.pair = self.pairs.find(key).or_else(|| self.pairs.place(&of.clock, key, epoch));
         let Some(fill) = fill else { return Gate { free: true, ..gate } };
         if let Some(pair) = gate.pair {
             of.interfaces.add_once(&self.pairs[pair].wanted, epoch);
@@ -329,7 +294,7 @@ impl Share {
         let empty = pair.map_or(0, |pair| pair.empty.load(Ordering::Relaxed));
         let interface_empty = of.interface.next(empty, now).ok_or(Refused::Interface)?;
 
-        let pair = pair.unwrap_or_else(|| self.replace(of, gate.key, epoch));
+        let pair = pair.unwrap_or_else(|| self.pairs.replace(&of.clock, gate.key, epoch));
         let stands = advance(&of.clock, pair.stands.load(Ordering::Relaxed), INTERFACE_CREDIT);
         pair.stands.store(stands, Ordering::Relaxed);
         pair.empty.store(interface_empty, Ordering::Relaxed);
@@ -383,54 +348,6 @@ impl Share {
             }
         }
         Seat { set, way: None, word: 0 }
-    }
-
-    /// Nobody can make up interfaces and reasons, so their places need no secret, and outlive it.
-    fn near(&self, key: u64) -> impl Iterator<Item = usize> {
-        let hash = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
-        (0..PROBES).map(move |probe| hash.wrapping_add(probe) % PAIRS)
-    }
-
-    fn find_pair(&self, key: u64) -> Option<usize> {
-        self.near(key).find(|&pair| self.pairs[pair].key.load(Ordering::Relaxed) == key)
-    }
-
-    /// A slot for a pair that has none: a free one, or that of the pair that was quiet for longest, if any was.
-    #[cold]
-    fn place(&self, of: &ReasonShare, key: u64, epoch: u32) -> Option<usize> {
-        let (slot, wanted) = self.longest_quiet(key);
-        (wanted + 2 < u64::from(epoch) + 1 || wanted == 0).then(|| {
-            self.settle(&self.pairs[slot], of, key, 0);
-            slot
-        })
-    }
-
-    /// The same, even if none was quiet. It is not counted as one more.
-    #[cold]
-    fn replace(&self, of: &ReasonShare, key: u64, epoch: u32) -> &Pair {
-        let pair = &self.pairs[self.longest_quiet(key).0];
-        self.settle(pair, of, key, u64::from(epoch) + 1);
-        pair
-    }
-
-    /// Where a pair may be placed, and when something was wanted there, in epochs from 1; 0 where nobody is.
-    fn longest_quiet(&self, key: u64) -> (usize, u64) {
-        let wanted = |slot: usize| match self.pairs[slot].key.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.pairs[slot].wanted.load(Ordering::Relaxed).max(1),
-        };
-        self.near(key).map(|slot| (slot, wanted(slot))).min_by_key(|it| it.1).unwrap_or_default()
-    }
-
-    fn settle(&self, pair: &Pair, of: &ReasonShare, key: u64, wanted: u64) {
-        pair.key.store(key, Ordering::Relaxed);
-        pair.clock.store(1 << 32, Ordering::Relaxed);
-        for it in [&pair.empty, &pair.used, &pair.used_of_class] {
-            it.store(0, Ordering::Relaxed);
-        }
-        pair.stands.store(of.clock.load(Ordering::Relaxed).wrapping_sub(NEW_INTERFACE), Ordering::Relaxed);
-        pair.activity.clear();
-        pair.wanted.store(wanted, Ordering::Relaxed);
     }
 }
 

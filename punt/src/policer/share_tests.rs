@@ -192,7 +192,7 @@ const SEQUENCES: [&[Phase]; 6] = [
 
 #[test]
 fn nor_beside_floods_of_another_interface_that_follow_each_other() {
-    for (rate, burst) in [(600, 300), (1_000, 500), (1_000, 1_000), (10_000, 5_000)] {
+    for (rate, burst) in [(250, 100), (600, 300), (1_000, 500), (1_000, 1_000), (10_000, 5_000)] {
         for phases in SEQUENCES {
             let quiet = Stream::new(1, 1, 100, rate / 3 - 7, 0);
             let lost = lost_in_sequence(&Punt::new(rate, burst), &mut [quiet], phases);
@@ -204,9 +204,14 @@ fn nor_beside_floods_of_another_interface_that_follow_each_other() {
 /// As many as 100, and as few as one, at whatever they want below their interface's half.
 #[test]
 fn nor_do_other_numbers_of_quiet_sources_beside_such_floods() {
-    for (rate, burst, sources, pps) in
-        [(600, 300, 1, 100), (10_000, 5_000, 8, 1_600), (1_000, 500, 8, 200), (600, 300, 20, 20)]
-    {
+    for (rate, burst, sources, pps) in [
+        (250, 100, 1, 50),
+        (100, 100, 5, 20),
+        (600, 300, 1, 100),
+        (10_000, 5_000, 8, 1_600),
+        (1_000, 500, 8, 200),
+        (600, 300, 20, 20),
+    ] {
         for phases in SEQUENCES {
             let quiet = Stream::new(1, 1, sources, pps, 0);
             let lost = lost_in_sequence(&Punt::new(rate, burst), &mut [quiet], phases);
@@ -279,6 +284,17 @@ fn equal_interfaces_get_equal_parts_however_many_sources_they_have() {
     for stream in &streams {
         assert!(stream.passed.abs_diff(2_000) <= 250, "{} sources: {}", stream.sources, stream.passed);
     }
+}
+
+#[test]
+fn what_one_interface_leaves_the_others_have_alike() {
+    let punt = Punt::new(900, 300);
+    let mut streams =
+        [Stream::new(1, 1, 1, 10, 0), Stream::new(2, 1, 1, 300_000, 0), Stream::new(3, 1, 1_000, 100_000, 0)];
+    run(&punt, &mut streams, 8);
+    let [little, one, many] = streams.each_ref().map(|stream| stream.passed);
+    assert_eq!(little, streams[0].sent);
+    assert!(one.abs_diff(many) <= 200 && little + one + many >= 900 * 8, "{little}, {one}, {many}");
 }
 
 #[test]

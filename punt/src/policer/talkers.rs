@@ -33,7 +33,7 @@ struct Entry {
     inherited: AtomicU64,
     /// How often it was counted for [`STRIDE`] packets.
     samples: AtomicU64,
-    /// Bits 0–15 the epoch, 16–63 packets, halved with every epoch.
+    /// Bits 0–31 the epoch, 32–63 packets, halved with every epoch.
     recent: AtomicU64,
 }
 
@@ -162,7 +162,7 @@ impl Talkers {
         add(&entry.refused, if refused { packets } else { 0 });
         add(&entry.samples, u64::from(packets > 1));
         let recent = faded(entry.recent.load(Ordering::Relaxed), epoch) + packets;
-        entry.recent.store(recent << 16 | epoch & 0xffff, Ordering::Relaxed);
+        entry.recent.store(recent.min(u64::from(u32::MAX)) << 32 | epoch & 0xffff_ffff, Ordering::Relaxed);
     }
 
     /// All that is in the table.
@@ -245,8 +245,8 @@ fn add(word: &AtomicU64, packets: u64) {
 /// The recent packets as they count in that epoch.
 #[inline]
 fn faded(recent: u64, epoch: u64) -> u64 {
-    let passed = (epoch as u16).wrapping_sub(recent as u16);
-    if passed < 48 { recent >> 16 >> passed } else { 0 }
+    let passed = (epoch as u32).wrapping_sub(recent as u32);
+    if passed < 32 { recent >> 32 >> passed } else { 0 }
 }
 
 impl fmt::Debug for Talkers {
@@ -314,5 +314,9 @@ mod tests {
         assert_eq!((talker.packets, talker.refused), (200, 100));
         let talker = &Talkers::top([&one, &two], HZ * 60, None, 1)[0];
         assert_eq!((talker.packets, talker.pps), (200, 0));
+        // However long ago it was: epochs are not counted from the beginning again.
+        for hours in [9, 10, 18, 100, 10_000] {
+            assert_eq!(Talkers::top([&one, &two], HZ * 3_600 * hours, None, 1)[0].pps, 0, "{hours} hours");
+        }
     }
 }

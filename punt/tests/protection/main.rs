@@ -2,6 +2,8 @@
 //! stage says no. The desk and the stages are those of the engine; the clock is the test's. `scripts/demo --attack` is the same by the real
 //! clock.
 
+mod colours;
+mod lists;
 mod office;
 mod phases;
 

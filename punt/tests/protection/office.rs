@@ -186,6 +186,12 @@ impl Office {
         self.desk.commit();
     }
 
+    /// What the desk says to a policer that it does not set.
+    pub fn refuses(&mut self, policer: &str) -> String {
+        let wanted = serde_json::from_str::<PolicerSet>(policer).expect(policer);
+        self.desk.set_policer(&wanted).expect_err(policer).to_string()
+    }
+
     /// Its workers, each to be used by one thread.
     pub fn workers(&self) -> Vec<Worker> {
         let sinks = self.sinks();

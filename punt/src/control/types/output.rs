@@ -192,10 +192,13 @@ pub struct ReasonRow {
     pub class: Class,
     /// What happens to the packet.
     pub action: Action,
-    /// Packets per second.
-    pub rate: Rate,
-    /// Packets that may come at once.
-    pub burst: u32,
+    /// Packets per second; none if its policer counts bytes.
+    pub rate: Option<Rate>,
+    /// Packets that may come at once; none if its policer counts bytes.
+    pub burst: Option<u32>,
+    /// Its policer in words, if rate and burst do not say all of it.
+    #[serde(default)]
+    pub policer: Option<String>,
     /// Packets per second that one source is sure of when the rate runs short.
     #[serde(default)]
     pub source_rate: Option<Rate>,

@@ -164,6 +164,9 @@ pub struct PassiveRow {
     pub rate: Option<Rate>,
     /// Packets that may come at once.
     pub burst: Option<u32>,
+    /// Its policer in words, if one was set and rate and burst do not say all of it.
+    #[serde(default)]
+    pub policer: Option<String>,
     /// How long it lives.
     #[serde(default)]
     pub life: Life,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::passive::PassiveFamily;
-use crate::policer::{Config, Kind, ParseRateError, Rate, Unit, Verdict};
+use crate::policer::{Config, ConfigError, Kind, ParseRateError, Rate, Unit, Verdict};
 use crate::value::{digits, serde_as_text};
 
 /// What a policer is to be from now on: `policer.set`, `[[policer]]`.
@@ -59,6 +59,9 @@ impl PolicerSet {
             return Err(format!(
                 "{what} mixes packets and bytes; write rates in pps with bursts in p, or in bps with bursts in B"
             ));
+        }
+        if *kind == Kind::Single && yellow.is_some() {
+            return Err(format!("{what}: {}", ConfigError::Needless(*kind, "--yellow")));
         }
         let config = Config {
             kind: *kind,
@@ -315,6 +318,10 @@ mod tests {
             (
                 r#""type":"single","rate":1,"burst":1,"peak":2"#,
                 "sink:s: a policer of type single has no --peak",
+            ),
+            (
+                r#""type":"single","rate":1,"burst":1,"yellow":"drop""#,
+                "sink:s: a policer of type single has no --yellow",
             ),
             (r#""type":"rfc2697","rate":1,"burst":1"#, "sink:s: a policer of type rfc2697 needs --excess"),
             (

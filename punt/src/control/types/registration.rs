@@ -109,6 +109,9 @@ pub struct RegistrationRow {
     pub rate: Option<Rate>,
     /// Packets that may come at once.
     pub burst: Option<u32>,
+    /// Its policer in words, if one was set and rate and burst do not say all of it.
+    #[serde(default)]
+    pub policer: Option<String>,
     /// Received on this interface only.
     pub interface: Option<String>,
     /// From these sources only.

@@ -190,6 +190,9 @@ pub struct SinkRow {
     /// Packets that may come at once.
     #[serde(default)]
     pub burst: Option<u32>,
+    /// Its policer in words, if one was set and rate and burst do not say all of it.
+    #[serde(default)]
+    pub policer: Option<String>,
     /// Where its client sends what is to be injected; none where it cannot.
     #[serde(default)]
     pub inject: Option<String>,

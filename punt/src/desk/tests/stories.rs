@@ -262,7 +262,7 @@ fn rings_take_no_more_than_they_may() {
     let bfd = office.punt(&Packet::udp("10.0.1.7", 3784)).2;
     assert_eq!((bfd[0].class, bfd.len()), (Class::Link, 1));
     let row = office.desk.reason_rows().into_iter().find(|row| row.name == "local.bfd").expect("a row");
-    assert_eq!(row.burst, 8000);
+    assert_eq!(row.burst, Some(8000));
 }
 
 #[test]
@@ -592,7 +592,7 @@ fn a_registration_from_a_source_has_what_an_operator_set_of_its_reason() {
     // From then on it is its own.
     office.desk.set_reason(&reason(r#"{"name": "local.bgp", "rate": 78}"#)).expect("it can be so");
     office.commit();
-    assert_eq!(figures(&office, &name).0, Rate::PerSecond(77));
+    assert_eq!(figures(&office, &name).0, Some(Rate::PerSecond(77)));
     // What is dropped stays so, from wherever it comes.
     office.desk.set_reason(&reason(r#"{"name": "local.bfd", "action": "drop"}"#)).expect("it can be so");
     office.desk.register(wanted("udp:3784", "b").from("10.0.1.7/32")).expect("nobody is in the way");

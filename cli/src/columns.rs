@@ -80,6 +80,7 @@ pub const REGISTRATIONS: &[Column] = &[
     ("owner", Detail),
     ("packets", Count),
     ("refused", Count),
+    ("refused_sink", Count),
     ("ring_full", Count),
     ("errors", Count),
     ("delivered", Count),

@@ -37,6 +37,7 @@ pub mod reason;
 pub mod record;
 pub mod registry;
 pub mod ring;
+mod routed;
 pub mod segment;
 pub mod sink;
 pub mod socket;

@@ -381,7 +381,7 @@ fn what_a_client_sends_is_judged_as_from_anybody() {
     let rig = Rig::shm(&path);
     let client = client(&rig, &path);
     assert_eq!(rig.running().inject_path(), Some(path.as_str()));
-    let packet = [vec![0x45], vec![0; 27]].concat();
+    let packet = common::ip(4, 28);
     let good = [(SEND, 1, frame(60, 1)), (ROUTE4, 2, packet), (RECEIVE, 1, frame(1514, 2))];
     let bad = [(SEND, 3, frame(60, 1)), (SEND, 1, frame(1515, 1)), (7, 1, frame(60, 1)), (ROUTE4, 1, vec![])];
     for (action, interface, frame) in bad.iter().chain(&good).chain(&bad) {

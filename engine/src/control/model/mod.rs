@@ -8,6 +8,7 @@ mod diff;
 mod fibs;
 mod hops;
 mod interfaces;
+mod neighbors;
 mod op;
 mod publish;
 mod rib;
@@ -35,6 +36,7 @@ pub use show::InterfaceFacts;
 use self::fibs::Fibs;
 use self::hops::Hops;
 use self::interfaces::{Iface, Interfaces, Link, PortFacts, made_up};
+use self::neighbors::Neighbors;
 use self::publish::Published;
 use self::rib::{Changed, Rib};
 use super::{PortHandle, Refused};
@@ -50,7 +52,7 @@ pub struct Model {
     /// The port's interface of each sub-interface that there is or was: its counters stay.
     parents: BTreeMap<u32, u32>,
     max_interfaces: u32,
-    neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
+    neighbors: Neighbors,
     rib: Rib,
     hops: Hops,
     /// On which interface a next hop lies, as far as somebody asked since addresses changed.
@@ -111,7 +113,7 @@ impl Model {
             indices: HashMap::new(),
             parents: BTreeMap::new(),
             max_interfaces,
-            neighbors: BTreeMap::new(),
+            neighbors: Neighbors::default(),
             rib: Rib::default(),
             hops: Hops::default(),
             resolved: HashMap::new(),
@@ -179,7 +181,13 @@ impl Model {
                 return Err(Refused { message, index: Some(index) });
             }
         }
-        Ok(())
+        self.settle_neighbors();
+        let checked = self.check_mtus();
+        if checked.is_err() {
+            self.put_back();
+            self.forget_hops();
+        }
+        checked.map_err(Refused::new)
     }
 
     /// Puts everything that is staged into the tables, or back.
@@ -204,7 +212,7 @@ impl Model {
         for (table, size, needed) in [
             ("routes4", sizes.routes4, routes(0)),
             ("routes6", sizes.routes6, routes(1)),
-            ("neighbors", sizes.neighbors, self.neighbors.len()),
+            ("neighbors", sizes.neighbors, self.neighbors.by_place().len()),
         ] {
             if needed > size as usize {
                 return Err(crate::config::too_small(table, size as usize, needed));
@@ -231,10 +239,7 @@ impl Model {
             }
         }
         for (key, before) in staged.neighbors {
-            match before {
-                Some(before) => self.neighbors.insert(key, before),
-                None => self.neighbors.remove(&key),
-            };
+            self.neighbors.set(key, before);
         }
         for (index, before) in staged.interfaces {
             match before {
@@ -292,7 +297,7 @@ impl Model {
                 name(owner)
             )));
         }
-        if is_link_local(via) || self.neighbors.contains_key(&(interface, via)) {
+        if is_link_local(via) || self.neighbors.by_place().contains_key(&(interface, via)) {
             return Ok(());
         }
         Err(Refused::new(match self.rib.connected(via) {

@@ -59,7 +59,10 @@ fn what_is_set_is_shown() {
         (
             &json!("10.2.0.0/16"),
             &json!("forward"),
-            &json!([{"via": "10.0.1.2", "dev": "wan", "mac": "02:00:00:00:00:02"}])
+            &json!([
+                {"via": "10.0.1.2", "dev": "wan", "mac": "02:00:00:00:00:02"},
+                {"via": "10.0.0.9", "dev": "lan", "mac": null}
+            ])
         )
     );
     let neighbor = get(&mut control, "10.0.1.2").unwrap();

@@ -133,8 +133,10 @@ pub struct RegistrationRow {
 pub struct RegistrationCounters {
     /// Packets for which it is the most specific one of its sink.
     pub packets: u64,
-    /// Of these, packets over its rate or the sink's.
+    /// Of these, packets over its rate.
     pub refused: u64,
+    /// Packets over its sink's rate.
+    pub refused_sink: u64,
     /// No room in the sink's ring.
     pub ring_full: u64,
     /// Lost on the way out of the ring.

@@ -40,6 +40,28 @@ fn record(action: u8, interface: u32, frame: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn no_sink_goes_where_the_engine_listens_or_where_others_inject() {
+    let mut rig = router();
+    let add = |rig: &mut Rig, name: &str, target: &str| {
+        rig.try_call("sink.add", &format!(r#"{{"name": "{name}", "target": "unix:{target}"}}"#))
+    };
+    for (name, target) in [("a/b", "@one"), ("a_b", "@two"), ("a%2Fb", "@three")] {
+        add(&mut rig, name, target).expect("each has a path of its own");
+    }
+    let inject = |rig: &mut Rig, name: &str| {
+        rig.row("sink.list", "name", name)["inject"].as_str().expect("a path").to_owned()
+    };
+    let [of_slash, of_line] = ["a/b", "a_b"].map(|name| inject(&mut rig, name));
+    assert_ne!(of_slash, of_line);
+    let control = of_line.strip_suffix(".a_b").expect("it stands beside the control socket");
+    for (target, who) in [(control, "is the control socket"), (&of_line, "the client of sink a_b")] {
+        let refused = add(&mut rig, "c", target).unwrap_err();
+        assert!(refused.contains(who), "{refused}");
+    }
+    rig.finish();
+}
+
+#[test]
 fn all_four_actions_do_what_they_say() {
     let mut rig = router();
     let client = client(&mut rig, "a");

@@ -150,11 +150,11 @@ impl Control {
         let registers = config.registers.iter().filter_map(|it| it.interface.as_ref());
         let passives = config.passives.iter().flat_map(|it| [&it.interface, &it.redirect]).flatten();
         let is_new = |name: &String| self.model.index(name).is_none();
-        let leads_nowhere = |it: &&PassiveSet| {
+        let leads_nowhere = |it: &PassiveSet| {
             let index = it.redirect.as_ref().and_then(|name| self.model.index(name));
             index.zip(it.via).is_some_and(|(index, via)| self.model.check_way(index, via).is_err())
         };
-        registers.chain(passives).any(is_new) || config.passives.iter().find(leads_nowhere).is_some()
+        registers.chain(passives).any(is_new) || config.passives.iter().any(leads_nowhere)
     }
 
     /// Policers of an earlier configuration that this one does not set are as if nobody had set them.

@@ -98,8 +98,8 @@ fn field_at_fault<T: DeserializeOwned>(object: &str) -> Option<String> {
     for (name, value) in pairs {
         let comma = if before.len() > 1 { "," } else { "" };
         before += &format!("{comma}{}:{}", serde_json::Value::from(name.as_str()), value.get());
-        let error = serde_json::from_str::<T>(&format!("{before}}}")).err()?;
-        if !error.to_string().starts_with("missing field") {
+        let error = serde_json::from_str::<T>(&format!("{before}}}")).err();
+        if error.is_some_and(|error| !error.to_string().starts_with("missing field")) {
             return Some(name);
         }
     }

@@ -54,7 +54,7 @@ fn hugepages_free(bytes: u64) -> bool {
         let name = size.file_name();
         let kilobytes: u64 = name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
         let free = std::fs::read_to_string(size.path().join("free_hugepages")).ok()?;
-        Some(free.trim().parse::<u64>().ok()? * kilobytes << 10)
+        Some(free.trim().parse::<u64>().ok()? * (kilobytes << 10))
     });
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     free.sum::<u64>() >= bytes && hugetlbfs(&mounts).any(|place| is_writable(Path::new(place)))

@@ -46,6 +46,7 @@ impl Punted for Packet {
         self.meta.interface
     }
 
+    #[inline(always)]
     fn tag(&self) -> Tag {
         let meta = &self.meta;
         let (fragment, l4) = layout(self);

@@ -111,7 +111,7 @@ fn captures_of_control_traffic_leave_for_their_reason() {
         ("ipv6_39_byte_header.pcap", readdressed, "ip6-input Short 1"),
         ("ipv6_frag6_negative_len.pcap", delivered, "ip6-local Exceeds 1"),
         ("ipv6_no_next_header.pcap", delivered, "ip6-local NoNextHeader 1"),
-        ("isakmp4500.pcap", delivered, "arp.reply 4, arp.request 4, local.ike 27"),
+        ("isakmp4500.pcap", delivered, "arp.reply 4, arp.request 4, local.esp-in-udp 12, local.ike 15"),
         ("lldp_8021_linkagg.pcap", as_captured, "l2.lldp 2"),
         ("nhrp-trace.pcap", delivered, "local.gre 4"),
         ("ptp_v2_1.pcap", as_captured, "l2.ptp-event 22, l2.ptp-general 16"),

@@ -120,11 +120,11 @@ fn registrations_and_sinks_have_limits_of_their_own() {
         ["offered", "refused_registration", "refused_sink", "delivered"].map(|it| number(&row, it)),
         [100, 0, 50, 50]
     );
-    for (id, refused) in [(id, 80), (slow, 50)] {
+    for (id, [by_itself, by_sink]) in [(id, [80, 0]), (slow, [0, 50])] {
         let row = rig.row("registration.list", "id", id);
         assert_eq!(
-            ["packets", "refused", "delivered"].map(|it| number(&row, it)),
-            [100, refused, 100 - refused]
+            ["packets", "refused", "refused_sink", "delivered"].map(|it| number(&row, it)),
+            [100, by_itself, by_sink, 100 - by_itself - by_sink]
         );
     }
     rig.finish();

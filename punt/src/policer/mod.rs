@@ -127,7 +127,7 @@ impl Policer {
         };
         let step = match rate {
             Rate::Unlimited | Rate::PerSecond(0) => 0,
-            Rate::PerSecond(rate) => (u128::from(self.hz) * u128::from(tokens) << 16) / u128::from(rate),
+            Rate::PerSecond(rate) => ((u128::from(self.hz) * u128::from(tokens)) << 16) / u128::from(rate),
         };
         self.unit.store(unit, Ordering::Relaxed);
         self.step.store(u64::try_from(step).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -284,7 +284,8 @@ impl Policer {
         };
         let (step, unit) = (self.step.load(Ordering::Relaxed), self.unit.load(Ordering::Relaxed));
         let fill = Fill { tokens, depth, step, unit, empty: tokens == 0 };
-        Some(if unit == 0 { fill } else { Fill { tokens: tokens / unit, depth: depth / unit, ..fill } })
+        let packets = |tokens: u64| tokens.checked_div(unit).unwrap_or(tokens);
+        Some(Fill { tokens: packets(tokens), depth: packets(depth), ..fill })
     }
 
     /// Whether a packet of so many bytes would go to a lower class now.

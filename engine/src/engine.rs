@@ -27,7 +27,7 @@ use crate::sinks::{self, Names, Tools, Workshop};
 use crate::tables::{HOP_NO_ROUTE, Lpm4, Lpm6, Tables};
 
 /// L3 interfaces that there can be beside those that the configuration names.
-const SPARE_INTERFACES: usize = 256;
+pub(crate) const SPARE_INTERFACES: usize = 256;
 /// The MTU of an interface that says nothing about it.
 const DEFAULT_MTU: u16 = 1500;
 /// Mbufs that an lcore keeps at hand: at least twice the largest burst.

@@ -130,7 +130,9 @@ impl Desk {
                 there.target
             )));
         }
-        if self.closing.iter().any(|closing| closing.sink.name == *name) {
+        let place = self.means.place(target);
+        let same_place = |closing: &SinkEntry| place.is_some() && self.means.place(&closing.target) == place;
+        if self.closing.iter().any(|closing| closing.sink.name == *name || same_place(closing)) {
             // Its thread must let go of its sockets first.
             self.flush();
         }
@@ -140,7 +142,6 @@ impl Desk {
         let slot = (0..MAX_SINKS).find(|slot| !taken(slot)).ok_or_else(|| {
             Refused(format!("there are {MAX_SINKS} sinks, and there can be no more; delete one first"))
         })?;
-        let place = self.means.place(target);
         let there = |(_, sink): &(&String, &SinkEntry)| self.means.place(&sink.target) == place;
         if let Some((other, sink)) = self.state.sinks.iter().find(there).filter(|_| place.is_some()) {
             let target = &sink.target;

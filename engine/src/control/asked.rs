@@ -31,8 +31,8 @@ pub(super) enum Change {
     LetSinkGo(String),
     // What is asked for and is not there, or otherwise.
     AddSink(usize),
-    ChangeSink(usize),
-    ChangeRegistration(u32, usize),
+    AlterSink(usize),
+    AlterRegistration(u32, usize),
     Register(usize),
     SetPassive(usize),
     /// When all else is there: what was made anew has lost what was set of it.
@@ -124,14 +124,14 @@ impl Control {
 
         let others = config.sinks.iter().enumerate().filter(|(_, it)| !self.has_sink(it));
         let (there, new): (Vec<_>, Vec<_>) = others.partition(|(_, it)| is_there(it));
-        changes.extend(there.into_iter().map(|(place, _)| Change::ChangeSink(place)));
+        changes.extend(there.into_iter().map(|(place, _)| Change::AlterSink(place)));
         changes.extend(new.into_iter().map(|(place, _)| Change::AddSink(place)));
         for place in names::in_order(&config.registers) {
             let wanted = self.wanted(&ids, &config.registers[place]);
             match ids[place] {
                 None => changes.push(Change::Register(place)),
                 Some(id) if !wanted.is_ok_and(|it| self.desk.is_registered_so(id, &it)) => {
-                    changes.push(Change::ChangeRegistration(id, place));
+                    changes.push(Change::AlterRegistration(id, place));
                 }
                 Some(_) => {}
             }
@@ -169,13 +169,13 @@ impl Control {
                 let added = add_sink(&self.model, &mut self.desk, &sink);
                 added.map_err(|refused| at(Part::Sink(place), "target", refused))?;
             }
-            Change::ChangeSink(place) => {
+            Change::AlterSink(place) => {
                 let sink = SinkAdd { life: Life::Config, ..config.sinks[place].clone() };
                 let known = interface(&self.model, sink.target.interface());
                 let changed = known.and_then(|_| Ok(self.desk.change_sink(&sink)?));
                 changed.map_err(|refused| at(Part::Sink(place), "target", refused))?;
             }
-            Change::ChangeRegistration(id, place) => {
+            Change::AlterRegistration(id, place) => {
                 let wanted = self.wanted(ids, &config.registers[place])?;
                 ids[place] = Some(
                     self.change_registration(id, wanted)

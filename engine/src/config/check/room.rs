@@ -41,7 +41,7 @@ fn prefixes(config: &Config) -> HashSet<Prefix> {
 
 /// Next hops, each once: neighbours, gateways, and sets of these.
 fn hops(config: &Config) -> usize {
-    fn place<'a>(address: IpAddr, dev: Option<&'a str>) -> (IpAddr, Option<&'a str>) {
+    fn place(address: IpAddr, dev: Option<&str>) -> (IpAddr, Option<&str>) {
         (address, dev.filter(|_| is_link_local(address)))
     }
     let mut all: HashSet<_> =

@@ -319,6 +319,14 @@ pub enum NeighborVerb {
         #[arg(value_name = "WORD", required = true)]
         words: Vec<String>,
     },
+    /// The same, whichever MAC it had before
+    #[command(override_usage = "puntctl neighbor replace ADDR lladdr MAC dev IF")]
+    #[command(after_help = "Example:\n  puntctl neighbor replace 10.0.1.2 lladdr 02:00:00:00:00:03 dev wan")]
+    Replace {
+        /// ADDR lladdr MAC dev IF
+        #[arg(value_name = "WORD", required = true)]
+        words: Vec<String>,
+    },
     /// Forgets a neighbour
     #[command(alias = "delete", override_usage = "puntctl neighbor del ADDR dev IF")]
     #[command(after_help = "Example:\n  puntctl neighbor del 10.0.1.2 dev wan")]

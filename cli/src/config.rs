@@ -16,20 +16,20 @@ const PART: usize = 128 << 10;
 
 /// Shows what is in force.
 pub fn show(context: &mut Context) -> Result<(), Failure> {
-    let text = whole(&mut context.connect()?, "config.show")?;
+    let text = whole(&mut context.connect_for_long()?, "config.show")?;
     print(context, &text)
 }
 
 /// Writes what is in force to a file.
 pub fn save(context: &mut Context, path: &Path) -> Result<(), Failure> {
-    let text = whole(&mut context.connect()?, "config.save")?;
+    let text = whole(&mut context.connect_for_long()?, "config.save")?;
     if file::is_standard(path) { print(context, &text) } else { file::replace(path, &text) }
 }
 
 /// Has the engine check or apply a file.
 pub fn submit(context: &mut Context, method: &str, path: &Path) -> Result<(), Failure> {
     let text = file::read(path)?;
-    let mut client = context.connect()?;
+    let mut client = context.connect_for_long()?;
     let parts = parts(&text);
     let (last, first) = parts.split_last().unwrap_or((&"", &[]));
     for part in first {

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use punt::control::Client;
 use serde::Serialize;
@@ -10,6 +11,9 @@ use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 use crate::table::{self, Column, Row};
+
+/// How long an answer may take to what is much work.
+const LONG: Duration = Duration::from_secs(300);
 
 /// A command being run.
 pub struct Context {
@@ -30,6 +34,13 @@ impl Context {
     /// Connects to the engine.
     pub fn connect(&self) -> Result<Client, Failure> {
         Ok(Client::connect(&self.socket)?)
+    }
+
+    /// The same for what takes the engine long: whole configurations, a million routes.
+    pub fn connect_for_long(&self) -> Result<Client, Failure> {
+        let mut client = self.connect()?;
+        client.set_patience(LONG);
+        Ok(client)
     }
 
     /// Has the engine change something; JSON shows what it answers, if that is anything.

@@ -21,7 +21,7 @@ use crate::route_file::RouteFile;
 pub fn load(context: &mut Context, path: &Path) -> Result<(), Failure> {
     let file = RouteFile::open(path)?;
     let interrupted = catch_interrupt()?;
-    let mut client = context.connect()?;
+    let mut client = context.connect_for_long()?;
     let start = Instant::now();
     client.call("route.reserve", Reservation::of(file.routes.iter().map(|route| route.prefix)))?;
 
@@ -51,7 +51,7 @@ pub fn load(context: &mut Context, path: &Path) -> Result<(), Failure> {
 pub fn unload(context: &mut Context, path: &Path) -> Result<(), Failure> {
     let file = RouteFile::open(path)?;
     let interrupted = catch_interrupt()?;
-    let mut client = context.connect()?;
+    let mut client = context.connect_for_long()?;
     let start = Instant::now();
     let keys: Vec<RouteKey> = file.routes.iter().map(|route| route.key()).collect();
     match send(&mut client, "route.del", &file, &keys, "unloading", &interrupted) {

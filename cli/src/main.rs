@@ -102,7 +102,9 @@ fn interface(context: &mut Context, verb: InterfaceVerb) -> Result<(), Failure> 
             change: InterfaceChange { mtu, mac, up, down },
         }) => {
             let up = if up || down { Some(up) } else { None };
-            context.change("interface.set", InterfaceSet { name, mtu, mac, up })
+            let change = InterfaceSet { name, mtu, mac, up };
+            change.check().map_err(Failure::usage)?;
+            context.change("interface.set", change)
         }
     }
 }
@@ -119,6 +121,7 @@ fn neighbor(context: &mut Context, verb: NeighborVerb) -> Result<(), Failure> {
     match verb {
         NeighborVerb::List => context.list("neighbor.list", columns::NEIGHBORS),
         NeighborVerb::Add { words } => context.change("neighbor.add", read(&words, words::neighbor)?),
+        NeighborVerb::Replace { words } => context.change("neighbor.replace", read(&words, words::neighbor)?),
         NeighborVerb::Del { words } => context.change("neighbor.del", read(&words, words::neighbor_key)?),
     }
 }

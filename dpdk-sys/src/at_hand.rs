@@ -14,7 +14,8 @@ thread_local! {
     static SHOW: Cell<Option<Show>> = const { Cell::new(None) };
 }
 
-/// Values of one kind that a thread has at hand, one after the other; after that it has again what it had before.
+/// Values of one kind that a thread has at hand, one after the other; after that it has again what it had before. Only [`hands`] makes one,
+/// and lends it: whoever owned it could forget it, and what it holds would stay at hand when it is gone.
 pub struct Hand<'a, T> {
     before: (*const (), Option<Show>),
     of: PhantomData<&'a mut T>,
@@ -23,7 +24,7 @@ pub struct Hand<'a, T> {
 impl<'a, T: fmt::Debug> Hand<'a, T> {
     /// With nothing of that kind at hand yet.
     #[inline(always)]
-    pub fn new() -> Hand<'a, T> {
+    fn new() -> Hand<'a, T> {
         let before = (VALUE.replace(ptr::null()), SHOW.replace(Some(show::<T>)));
         Hand { before, of: PhantomData }
     }
@@ -38,12 +39,6 @@ impl<'a, T: fmt::Debug> Hand<'a, T> {
     }
 }
 
-impl<'a, T: fmt::Debug> Default for Hand<'a, T> {
-    fn default() -> Hand<'a, T> {
-        Hand::new()
-    }
-}
-
 impl<T> Drop for Hand<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
@@ -52,10 +47,17 @@ impl<T> Drop for Hand<'_, T> {
     }
 }
 
+/// Does `work` with a hand, in which nothing is yet.
+#[inline(always)]
+pub fn hands<'a, T: fmt::Debug + 'a, R>(work: impl FnOnce(&Hand<'a, T>) -> R) -> R {
+    let hand = Hand::new();
+    work(&hand)
+}
+
 /// Does `work` on `value`, which this thread has at hand meanwhile, in place of what it had before.
 #[inline(always)]
 pub fn hold<T: fmt::Debug, R>(value: &mut T, work: impl FnOnce(&mut T) -> R) -> R {
-    Hand::new().hold(value, work)
+    hands(|hand| hand.hold(value, work))
 }
 
 /// For a panic hook: if this thread has something at hand, `tell` is called with what shows it, and the process aborts. Else nothing happens.
@@ -107,11 +109,11 @@ mod tests {
         let sum: i32 = hold(&mut frame, |frame| {
             assert_eq!(at_hand(), place(frame));
             let mut seen = 0;
-            let hand = Hand::new();
-            for value in frame.iter_mut() {
-                hand.hold(value, |value| seen += usize::from(at_hand() == place(value)));
-            }
-            drop(hand);
+            hands(|hand| {
+                for value in frame.iter_mut() {
+                    hand.hold(value, |value| seen += usize::from(at_hand() == place(value)));
+                }
+            });
             assert_eq!(seen, 3);
             hold(&mut "other", |other| assert_eq!(at_hand(), place(other)));
             assert_eq!(at_hand(), place(frame));

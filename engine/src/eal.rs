@@ -20,16 +20,25 @@ pub fn arguments(configured: &[String], given: &[String], socket: &Path, tables:
         std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned()).hash(&mut hasher);
         args.push(format!("--file-prefix=puntd-{:08x}", hasher.finish() as u32));
     }
-    if !has(&args, &["--no-huge", "--in-memory", "--huge-dir", "--socket-mem"]) && !hugepages_free() {
-        log::warn!("this host has no free hugepages: running without, which is slower and for a first try");
+    if !has(&args, &["--no-huge", "--in-memory", "--huge-dir", "--socket-mem"])
+        && !hugepages_free(tables + OWN_MEMORY)
+    {
+        log::warn!(
+            "this host has no free hugepages, too few, or none that this user may have: running without, which is slower and for a first try"
+        );
         args.push("--no-huge".into());
     }
     let sized = has(&args, &["-m", "--socket-mem", "--memory-size"]) || args.iter().any(|arg| is_memory(arg));
     if has(&args, &["--no-huge"]) && !sized {
         args.push("-m".into());
-        args.push(((tables + OWN_MEMORY) >> 20).to_string());
+        args.push(megabytes(tables).to_string());
     }
     args
+}
+
+/// What DPDK needs for tables of so many bytes, in megabytes.
+pub fn megabytes(tables: u64) -> u64 {
+    (tables + OWN_MEMORY) >> 20
 }
 
 /// `-m256`, without a space.
@@ -38,12 +47,36 @@ fn is_memory(arg: &str) -> bool {
         .is_some_and(|size| !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn hugepages_free() -> bool {
+/// Whether there are hugepages for so many bytes, and a place where this user may make files of them.
+fn hugepages_free(bytes: u64) -> bool {
     let Ok(sizes) = std::fs::read_dir("/sys/kernel/mm/hugepages") else { return false };
-    sizes.flatten().any(|size| {
-        let free = std::fs::read_to_string(size.path().join("free_hugepages"));
-        free.is_ok_and(|free| free.trim().parse::<u64>().is_ok_and(|free| free > 0))
+    let free = sizes.flatten().filter_map(|size| {
+        let name = size.file_name();
+        let kilobytes: u64 = name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        let free = std::fs::read_to_string(size.path().join("free_hugepages")).ok()?;
+        Some(free.trim().parse::<u64>().ok()? * kilobytes << 10)
+    });
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    free.sum::<u64>() >= bytes && hugetlbfs(&mounts).any(|place| is_writable(Path::new(place)))
+}
+
+/// Where file systems of hugepages are mounted.
+fn hugetlbfs(mounts: &str) -> impl Iterator<Item = &str> {
+    mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let place = words.next()?;
+        (words.next()? == "hugetlbfs").then_some(place)
     })
+}
+
+/// Whether a file can be made there.
+fn is_writable(directory: &Path) -> bool {
+    let file = directory.join(format!("puntd-{}", std::process::id()));
+    let made = std::fs::File::create_new(&file).is_ok();
+    if made {
+        let _ = std::fs::remove_file(&file);
+    }
+    made
 }
 
 #[cfg(test)]
@@ -66,6 +99,17 @@ mod tests {
     fn without_hugepages_the_tables_say_how_much() {
         let args = arguments(&words("--no-huge"), &words("--file-prefix a"), Path::new("/run/a"), 100 << 20);
         assert_eq!(args, words("--no-huge --file-prefix a -m 148"));
+    }
+
+    #[test]
+    fn hugepages_are_where_their_file_systems_are_mounted() {
+        let mounts = "proc /proc proc rw 0 0\nhugetlbfs /dev/hugepages hugetlbfs rw,pagesize=2M 0 0\nnone /mnt/huge hugetlbfs rw 0 0\n";
+        assert_eq!(hugetlbfs(mounts).collect::<Vec<_>>(), ["/dev/hugepages", "/mnt/huge"]);
+        assert_eq!(hugetlbfs("tmpfs /hugetlbfs tmpfs rw 0 0\n").count(), 0);
+        let directory = tempfile::tempdir().expect("a directory");
+        assert!(is_writable(directory.path()) && !is_writable(&directory.path().join("not-there")));
+        assert_eq!(std::fs::read_dir(directory.path()).expect("it is there").count(), 0, "it is as it was");
+        assert!(!hugepages_free(u64::MAX), "nobody has as many");
     }
 
     #[test]

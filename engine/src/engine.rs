@@ -26,12 +26,16 @@ use crate::run::{Idle, Input, Worker};
 use crate::sinks::{self, Names, Tools, Workshop};
 use crate::tables::{HOP_NO_ROUTE, Lpm4, Lpm6, Tables};
 
-/// L3 interfaces that there can be beside those that the configuration names.
-pub(crate) const SPARE_INTERFACES: usize = 256;
+/// L3 interfaces that there can be beside those that the configuration names: each name that comes takes one, and keeps it for as long as
+/// the engine runs.
+pub(crate) const SPARE_INTERFACES: usize = 1024;
 /// The MTU of an interface that says nothing about it.
 const DEFAULT_MTU: u16 = 1500;
 /// Mbufs that an lcore keeps at hand: at least twice the largest burst.
 const POOL_CACHE: u32 = 512;
+
+/// The longest header before an L3 packet: two addresses, two tags, the ethertype.
+const LINK_HEADER: u16 = 22;
 
 /// What can go wrong at start.
 #[derive(Debug, thiserror::Error)]
@@ -39,17 +43,27 @@ pub enum StartError {
     /// DPDK refused something.
     #[error(transparent)]
     Dpdk(#[from] dpdk_sys::Error),
+    /// The tables do not fit into DPDK's memory, as a rule: it says "invalid argument", or "no such file", when it means that.
+    #[error(
+        "{error}; with these [tables] DPDK needs {megabytes} MB: give it as many (-m {megabytes}), or make the tables smaller"
+    )]
+    Tables {
+        /// What DPDK says.
+        error: dpdk_sys::Error,
+        /// What would be enough.
+        megabytes: u64,
+    },
     /// The graph is wired wrongly.
     #[error(transparent)]
     Graph(#[from] Miswired),
     /// The configuration names a port that is not there.
-    #[error("interface {interface}: there is no port {port}; there are: {there}")]
+    #[error("interface {interface}: there is no port {port}; there {there}")]
     NoPort {
         /// The interface.
         interface: String,
         /// The port it names.
         port: String,
-        /// The ports there are.
+        /// "are" or "is", and the ports there are.
         there: String,
     },
     /// There are no ports.
@@ -139,7 +153,8 @@ impl Engine {
         );
         let epoch = sinks::epoch();
 
-        let Spread { shares, ports, ring_capacity } = spread(ready, lcores.len());
+        let buffers = pools.values().map(|pool| pool.size() as usize).sum();
+        let Spread { shares, ports, ring_capacity } = spread(ready, lcores.len(), buffers);
         let mut workers = Vec::new();
         let mut handles = Vec::new();
         for (at, (share, &lcore)) in shares.into_iter().zip(&lcores).enumerate() {
@@ -192,25 +207,30 @@ impl Engine {
         Ok(Engine { control, workers })
     }
 
-    /// Runs the workers on their lcores until `stop` is set, and returns when all have left. The control plane is yours meanwhile.
+    /// Runs the workers on their lcores until `stop` is set, and returns them when all have left. The control plane is yours meanwhile.
+    ///
+    /// No worker may go before the last has left its loop: in its last turn that one still hands packets to the owners of ports.
     ///
     /// # Errors
     /// If an lcore is busy with something else.
-    pub fn run(workers: Vec<(u32, Worker)>, eal: &Eal, stop: &Arc<AtomicBool>) -> dpdk_sys::Result<()> {
+    pub fn run(
+        workers: Vec<(u32, Worker)>,
+        eal: &Eal,
+        stop: &Arc<AtomicBool>,
+    ) -> dpdk_sys::Result<Vec<(u32, Worker)>> {
         let mut here = None;
         let mut launched = Vec::new();
         let (leaving, left) = crossbeam_channel::unbounded();
         for (lcore, mut worker) in workers {
             if lcore == eal.main_lcore() {
-                here = Some(worker);
+                here = Some((lcore, worker));
                 continue;
             }
             let (until, leaving) = (stop.clone(), leaving.clone());
             let job = move || {
                 worker.run(&until);
-                drop(worker);
                 // Nobody waits for it any more when another lcore could not be launched.
-                let _ = leaving.send(());
+                let _ = leaving.send((lcore, worker));
             };
             if let Err(error) = eal.launch(lcore, job) {
                 stop.store(true, Ordering::Relaxed);
@@ -220,13 +240,14 @@ impl Engine {
             launched.push(lcore);
         }
         drop(leaving);
-        if let Some(mut worker) = here {
+        if let Some((_, worker)) = &mut here {
             worker.run(stop);
         }
         // The EAL waits by spinning, and this may take a year: sleep until there is nothing to wait for. A worker that panics lets go, too.
-        while left.recv().is_ok() {}
+        let mut gone: Vec<_> = here.into_iter().chain(left).collect();
         launched.into_iter().for_each(|lcore| eal.wait(lcore));
-        Ok(())
+        gone.sort_by_key(|(lcore, _)| *lcore);
+        Ok(gone)
     }
 }
 
@@ -240,8 +261,12 @@ fn tables(
     let ports = ports.iter().map(|port| port.id() as usize + 1).max().ok_or(StartError::NoPorts)?;
     let sizes = &config.tables;
     let (size4, size6) = (sizes.fib4(), sizes.fib6());
-    let (fib4, writer4) = dpdk_sys::fib4("puntd4", size4.routes, size4.groups, HOP_NO_ROUTE, ANY_SOCKET)?;
-    let (fib6, writer6) = dpdk_sys::fib6("puntd6", size6.routes, size6.groups, HOP_NO_ROUTE, ANY_SOCKET)?;
+    let refused =
+        |error| StartError::Tables { error, megabytes: crate::eal::megabytes(config.memory().dpdk()) };
+    let (fib4, writer4) =
+        dpdk_sys::fib4("puntd4", size4.routes, size4.groups, HOP_NO_ROUTE, ANY_SOCKET).map_err(refused)?;
+    let (fib6, writer6) =
+        dpdk_sys::fib6("puntd6", size6.routes, size6.groups, HOP_NO_ROUTE, ANY_SOCKET).map_err(refused)?;
     let hops = sizes.hops(interfaces as u32) as usize;
     let tables = Tables::new(interfaces, ports, hops, Lpm4::Dpdk(fib4), Lpm6::Dpdk(fib6), punting);
     Ok((Arc::new(tables), writer4, writer6))
@@ -257,6 +282,13 @@ fn set_up(
     let ready = |(index, port): (u32, Port)| {
         let pool = pool_for(pools, port.info()?.socket).ok_or(StartError::NoPorts)?;
         let mtu = mtu(config, &port);
+        if !port.info()?.takes_segments() && mtu > config.tables.packet_size.saturating_sub(LINK_HEADER) {
+            log::warn!(
+                "port {}: its driver sends no frame that lies in several buffers, and an MTU of {mtu} wants these: set tables.packet_size to at least {}",
+                port.name(),
+                mtu.saturating_add(LINK_HEADER)
+            );
+        }
         Ok(Ready::new(port, index, mtu, workers, pool)?)
     };
     (1..).zip(ports).map(ready).collect()
@@ -277,12 +309,13 @@ fn interface_names(config: &Config, ports: &[Port]) -> Result<Vec<String>, Start
     for interface in &config.interfaces {
         let Link::Port(port) = &interface.link else { continue };
         if !ports.iter().any(|there| there.name() == port) {
-            let there: Vec<&str> = ports.iter().map(Port::name).collect();
-            return Err(StartError::NoPort {
-                interface: interface.name.clone(),
-                port: port.clone(),
-                there: there.join(", "),
-            });
+            let there = match ports.iter().map(Port::name).collect::<Vec<_>>() {
+                none if none.is_empty() => {
+                    "is none at all: look for what the EAL says of it above, bind a NIC to a DPDK driver, or make a port with --vdev".into()
+                }
+                ports => format!("are: {}", ports.join(", ")),
+            };
+            return Err(StartError::NoPort { interface: interface.name.clone(), port: port.clone(), there });
         }
     }
     let name = |port: &Port| {
@@ -311,7 +344,9 @@ fn pools(
     if nodes.is_empty() {
         nodes.insert(0);
     }
-    nodes.into_iter().map(|node| Ok((node, pool(config, node)?))).collect()
+    let refused =
+        |error| StartError::Tables { error, megabytes: crate::eal::megabytes(config.memory().dpdk()) };
+    nodes.into_iter().map(|node| Ok((node, pool(config, node).map_err(refused)?))).collect()
 }
 
 /// As many packets for this NUMA node as the operator wants, or as fit beside the tables.

@@ -398,18 +398,17 @@ impl Graph {
     /// Takes a packet out of the graph, or sends it on: as a copy was made of it, or to where the passive punt redirects it.
     #[inline(never)]
     fn punt_else(&mut self, reason: u32, to: u8, trapped: usize, context: &Context, mut packet: Packet) {
-        let (index, entry) = context.tables.punt.reasons.resolve(reason, &packet, context.guard);
+        let (_, entry) = context.tables.punt.reasons.resolve(reason, &packet, context.guard);
         match entry {
             Some(entry) if entry.copy => {
                 self.outbox.offer(entry, reason, &packet, true, context.now);
                 self.follow(Target::Stage(to), context, packet);
             }
-            Some(entry)
-                if index == reason
-                    && !entry.drop
-                    && !entry.wants(reason, &packet)
-                    && self.redirects(entry, context, &mut packet) =>
-            {
+            Some(entry) if !entry.drop && self.redirects(entry, context, &mut packet) => {
+                // Who asked for such packets gets a copy, and takes them from nobody.
+                if entry.wants(reason, &packet) {
+                    self.outbox.offer(entry, reason, &packet, true, context.now);
+                }
                 self.follow(Target::Stage(to), context, packet);
             }
             _ => {
@@ -425,7 +424,7 @@ impl Graph {
         let PassiveTo::Redirect(way) = passive.to else { return false };
         let passes = self.outbox.redirect(passive, packet.mbuf.len(), context.now);
         if passes {
-            if !leads_somewhere(context, way) {
+            if !leads_somewhere(context, packet, way) {
                 self.outbox.missed(passive);
             }
             packet.meta.hop = way;

@@ -16,7 +16,7 @@ use engine::graph::Plan;
 use engine::nodes::{self, transmit::Transmit};
 use engine::rehearsal::{Others, rehearse};
 use engine::{eal, notify, panic, reasons};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use nix::sys::signal::{SigSet, Signal};
 
 /// What the EAL answers to arguments that it does not know.
 const EINVAL: i32 = 22;
@@ -112,6 +112,9 @@ fn not_started(config: &Config, error: &StartError) -> Failure {
 
 fn run(line: CommandLine) -> Result<(), Failure> {
     let config = configuration(&line.options)?;
+    // Every thread that starts from here on has them blocked, too: what comes while the engine starts waits for who takes it.
+    let signals = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
     let affinity = dpdk_sys::affinity()?;
     let mut server = Server::bind(&line.options.socket)?;
     let args = eal::arguments(&config.eal, &line.eal, &line.options.socket, config.memory().dpdk());
@@ -126,14 +129,15 @@ fn run(line: CommandLine) -> Result<(), Failure> {
 
     let stop = Arc::new(AtomicBool::new(false));
     let remote = server.remote();
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let handle = signals.handle();
     let file = line.options.config.clone();
-    let listener = spawn("signals", affinity, move || {
-        for signal in signals.forever() {
+    // It waits for signals until the process ends.
+    spawn("signals", affinity, move || {
+        while let Ok(signal) = signals.wait() {
             match &file {
-                Some(file) if signal == SIGHUP => remote.post(Command::Reload(file.clone())),
-                None if signal == SIGHUP => log::warn!("SIGHUP, but there is no --config to read again"),
+                Some(file) if signal == Signal::SIGHUP => remote.post(Command::Reload(file.clone())),
+                None if signal == Signal::SIGHUP => {
+                    log::warn!("SIGHUP, but there is no --config to read again");
+                }
                 _ => remote.post(Command::Stop),
             }
         }
@@ -146,12 +150,10 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     })?;
     notify::notify("READY=1");
     log::info!("forwarding on {} lcores; control socket {}", workers.len(), line.options.socket.display());
-    Engine::run(workers, &eal, &stop)?;
+    drop(Engine::run(workers, &eal, &stop)?);
     notify::notify("STOPPING=1");
     let (served, control) =
         driver.join().map_err(|_| Failure::Running("the control thread panicked".into()))?;
-    handle.close();
-    let _ = listener.join();
     let findings = control.stop();
     eal.cleanup();
     served?;

@@ -3,7 +3,7 @@
 //! An edge is another node, a punt with a reason, a drop with a text, or the end of the
 //! packet's way. The enum of a node's edges says all that can happen there; counters, statistics and the drawn graph come from it.
 
-use dpdk_sys::at_hand::{Hand, hold};
+use dpdk_sys::at_hand::{hands, hold};
 use punt::reason::Reason;
 
 use crate::counters::Counters;
@@ -153,10 +153,11 @@ impl<N: Node> Stage for N {
     }
 
     fn run(&mut self, context: &Context, frame: &mut Vec<Packet>, next: &mut [u8], _: usize) {
-        let hand = Hand::new();
-        for (packet, place) in frame.iter_mut().zip(next) {
-            *place = hand.hold(packet, |packet| self.packet(context, packet)).index();
-        }
+        hands(|hand| {
+            for (packet, place) in frame.iter_mut().zip(next) {
+                *place = hand.hold(packet, |packet| self.packet(context, packet)).index();
+            }
+        });
     }
 }
 

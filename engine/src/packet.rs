@@ -90,8 +90,6 @@ impl Flags {
     pub const LINK_MULTICAST: Flags = Flags(2);
     /// It has IPv4 options.
     pub const OPTIONS: Flags = Flags(4);
-    /// It is a fragment.
-    pub const FRAGMENT: Flags = Flags(8);
     /// It begins with an IPv6 hop-by-hop header.
     pub const HOP_BY_HOP: Flags = Flags(16);
     /// Its source must not be forwarded beyond its link (RFC 4291 §2.5.6), or is unspecified.

@@ -6,10 +6,11 @@ use crate::nodes::transmit::Egress;
 use crate::packet::Packet;
 use crate::run::Input;
 
-/// Packets that may wait in all rings between workers together, and in each of them. An owner that the kernel has put to sleep for some
-/// milliseconds costs nothing then.
-const ROOM: usize = 256 << 10;
-const RING_SIZES: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 10;
+/// Packets that may wait in a ring between two workers: enough for an owner that the kernel has put to sleep for some milliseconds, and
+/// never less than two bursts.
+const RING_SIZES: std::ops::RangeInclusive<usize> = 128..=16 << 10;
+/// All rings together may hold this part of the packets there are: one owner that is slow must not keep others from receiving.
+const PART: usize = 8;
 
 /// A port that is set up, and not started.
 pub struct Ready {
@@ -77,11 +78,16 @@ pub struct Spread {
     pub ring_capacity: usize,
 }
 
+/// Packets that each of so many rings holds where there are so many buffers.
+fn ring_size(rings: usize, packets: usize) -> usize {
+    (packets / PART / rings.max(1)).clamp(*RING_SIZES.start(), *RING_SIZES.end())
+}
+
 /// Spreads the ports' queues over `workers`. A port with fewer transmit queues than workers has as many owners; the other workers hand
-/// their packets to one of them.
-pub fn spread(ports: Vec<Ready>, workers: usize) -> Spread {
+/// their packets to one of them. There are `packets` buffers.
+pub fn spread(ports: Vec<Ready>, workers: usize, packets: usize) -> Spread {
     let rings: usize = ports.iter().map(|ready| workers.saturating_sub(ready.tx.len())).sum();
-    let ring = (ROOM / rings.max(1)).clamp(*RING_SIZES.start(), *RING_SIZES.end());
+    let ring = ring_size(rings, packets);
     let mut shares: Vec<Share> = (0..workers).map(|_| Share::default()).collect();
     let mut rest = Vec::new();
     for (at, ready) in ports.into_iter().enumerate() {
@@ -112,4 +118,23 @@ pub fn spread(ports: Vec<Ready>, workers: usize) -> Spread {
         rest.push((ready.port, ready.interface));
     }
     Spread { shares, ports: rest, ring_capacity: rings * ring }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_take_an_eighth_of_the_packets_and_no_less_than_two_bursts_each() {
+        for (rings, packets, each) in [
+            (1, 32_768, 4_096),
+            (2, 32_768, 2_048),
+            (2, 8_192, 512),
+            (14, 8_192, 128),
+            (1, 1 << 20, 16_384),
+            (0, 8_192, 1_024),
+        ] {
+            assert_eq!(ring_size(rings, packets), each, "{rings} rings, {packets} packets");
+        }
+    }
 }

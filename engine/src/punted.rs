@@ -7,20 +7,26 @@ use punt::facts::Facts;
 use punt::policer::Source;
 use punt::record;
 
+use crate::nodes::ip6::{fragment, is_extension};
 use crate::packet::{Flags, NO_OFFSET, Packet};
 use crate::wire::{ETHERTYPE_ARP, ETHERTYPE_IP4, ETHERTYPE_IP6, be16, protocol};
 
-/// Whether it is a fragment: as local delivery found out, or as its header says where it did not get there.
+/// Whether it is a fragment, and where its L4 header begins: only the first fragment of a packet has that.
 #[inline(always)]
-fn is_fragment(packet: &Packet) -> bool {
-    const IP6_FRAGMENT: u8 = 44;
-    if packet.meta.flags.any(Flags::FRAGMENT) {
-        return true;
-    }
+fn layout(packet: &Packet) -> (bool, u16) {
+    const OFFSET: u16 = 0x1fff;
+    const MORE: u16 = 0x2000;
     match packet.l3::<8>() {
-        Some(header) if header[0] >> 4 == 4 => be16(header, 6) & 0x3fff != 0,
-        Some(header) if header[0] >> 4 == 6 => header[6] == IP6_FRAGMENT,
-        _ => false,
+        Some(header) if header[0] >> 4 == 4 => {
+            let place = be16(header, 6);
+            let l4 = if place & OFFSET == 0 { packet.meta.l4 } else { NO_OFFSET };
+            (place & (OFFSET | MORE) != 0, l4)
+        }
+        Some(header) if header[0] >> 4 == 6 && is_extension(header[6]) => {
+            let (fragment, l4) = fragment(packet);
+            (fragment, l4.unwrap_or(NO_OFFSET))
+        }
+        _ => (false, packet.meta.l4),
     }
 }
 
@@ -36,15 +42,20 @@ impl Punted for Packet {
     }
 
     #[inline(always)]
+    fn interface(&self) -> u32 {
+        self.meta.interface
+    }
+
     fn tag(&self) -> Tag {
         let meta = &self.meta;
-        let flag = |of: Flags, flag: u16| if meta.flags.any(of) { flag } else { 0 };
+        let (fragment, l4) = layout(self);
+        let flag = |is: bool, flag: u16| if is { flag } else { 0 };
         Tag {
             interface: meta.interface,
             l3: meta.l3,
-            l4: meta.l4,
-            flags: if is_fragment(self) { record::FRAGMENT } else { 0 }
-                | flag(Flags::REWRITTEN, record::REWRITTEN),
+            l4,
+            flags: flag(fragment, record::FRAGMENT)
+                | flag(meta.flags.any(Flags::REWRITTEN), record::REWRITTEN),
         }
     }
 
@@ -79,10 +90,11 @@ impl Punted for Packet {
             }
             _ => return facts,
         }
-        if meta.l4 == NO_OFFSET {
+        let (_, l4) = layout(self);
+        if l4 == NO_OFFSET {
             return facts;
         }
-        let l4 = bytes.get(meta.l4 as usize..).unwrap_or_default();
+        let l4 = bytes.get(l4 as usize..).unwrap_or_default();
         match facts.protocol {
             Some(protocol::TCP | protocol::UDP) => {
                 facts.ports = l4.first_chunk::<4>().map(|ports| (be16(ports, 0), be16(ports, 2)));
@@ -154,6 +166,47 @@ mod tests {
         };
         assert_eq!(packet.facts(), expected);
         packet.mbuf.free();
+    }
+
+    #[test]
+    fn only_the_first_fragment_has_ports() {
+        let tag = |l3: &[u8], ethertype: u16| {
+            let mut packet = at_l3(l3, ethertype);
+            // As the input nodes leave it.
+            packet.meta.l4 = if ethertype == ETHERTYPE_IP4 { 34 } else { NO_OFFSET };
+            let (tag, ports) = (packet.tag(), packet.facts().ports);
+            packet.mbuf.free();
+            (tag.l4, tag.flags & record::FRAGMENT != 0, ports.is_some())
+        };
+        for (what, place, expected) in [
+            ("a whole packet", "0000", (34, false, true)),
+            ("one that nobody may fragment", "4000", (34, false, true)),
+            ("the first", "2000", (34, true, true)),
+            ("one in the middle", "2001", (NO_OFFSET, true, false)),
+            ("the last", "0009", (NO_OFFSET, true, false)),
+        ] {
+            let packet = sealed(changed(&udp4(LAN4, 7), &[(6, &hex(place))]));
+            assert_eq!(tag(&packet, ETHERTYPE_IP4), expected, "IPv4: {what}");
+        }
+        let udp = "9c40 0007 0008 0000";
+        let options = "2c 00 0104 00000000";
+        for (what, next, headers, expected) in [
+            ("the first", 44, format!("11 00 0001 00000001 {udp}"), (62, true)),
+            ("one in the middle", 44, format!("11 00 0009 00000001 {udp}"), (NO_OFFSET, true)),
+            ("the last", 44, format!("11 00 0010 00000001 {udp}"), (NO_OFFSET, true)),
+            ("a whole packet (RFC 6946)", 44, format!("11 00 0000 00000001 {udp}"), (62, false)),
+            ("the first behind options", 60, format!("{options} 11 00 0001 00000001 {udp}"), (70, true)),
+            (
+                "the last behind options",
+                60,
+                format!("{options} 11 00 0010 00000001 {udp}"),
+                (NO_OFFSET, true),
+            ),
+            ("options of a whole packet", 60, format!("11 00 0104 00000000 {udp}"), (62, false)),
+        ] {
+            let (l4, fragment, _) = tag(&ip6(next, LAN6, &hex(&headers)), ETHERTYPE_IP6);
+            assert_eq!((l4, fragment), expected, "IPv6: {what}");
+        }
     }
 
     #[test]

@@ -76,6 +76,9 @@ fn seen(reason: &Reason, cells: &[punt::desk::Cell]) -> (Place, Vec<Match>) {
     if is(&local::PIM_REGISTER) {
         return (Place::Local, vec![Match::Protocol(crate::wire::protocol::PIM)]);
     }
+    if is(&local::ESP_IN_UDP) {
+        return (Place::Local, vec![Match::Udp { family: None, ports: local::IPSEC_NAT..=local::IPSEC_NAT }]);
+    }
     let link: Vec<Match> =
         l2::SEEN_AS.iter().filter(|(other, _)| is(other)).map(|(_, matching)| matching.clone()).collect();
     if !link.is_empty() && cells.is_empty() {

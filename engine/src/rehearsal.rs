@@ -9,6 +9,7 @@ use punt::Target;
 use punt::clock::Clock;
 use punt::control::types::{Life, PassiveSet, PolicerSet, ReasonSet, Register, SinkAdd, SinkState};
 use punt::desk::{self, Desk, Means, Open, Static, Towards, Wanted, limit_of};
+use punt::place::Place;
 use punt::sink::{Settled, Sink};
 
 use crate::config::{Config, Part};
@@ -154,8 +155,8 @@ impl Means for Nothing {
 
     fn settle(&self, _: u32, _: Option<Arc<Settled>>) {}
 
-    fn place(&self, target: &Target) -> Option<String> {
-        target.place(&self.directory)
+    fn place(&self, target: &Target) -> Option<Place> {
+        Place::of(target, &self.directory)
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use dpdk_sys::{CpuSet, set_affinity};
 use punt::Target;
@@ -13,6 +14,7 @@ use punt::control::types::SinkState;
 use punt::desk::{Means, Open};
 use punt::dispatch::Fairness;
 use punt::inject::{Inject, Injected};
+use punt::place::Place;
 use punt::policer::{Share, Talkers};
 use punt::ring::Ring;
 use punt::sink::{Dirty, Facts, Interface, Output, Prologue, Running, Settled, Sink, State};
@@ -133,9 +135,10 @@ impl Workshop {
         let worker = sink.slot % self.setup.dirty.len().max(1);
         rings.by_sink.push((sink.name.clone(), worker, ring.clone(), pending.clone()));
         self.show_rings(&mut rings);
-        let file = sink.name.replace('/', "_");
+        // Each name has a path of its own.
+        let file = sink.name.replace('%', "%25").replace('/', "%2F");
         // A client may be in another directory than the engine.
-        let socket = std::path::absolute(&self.setup.socket).unwrap_or_else(|_| self.setup.socket.clone());
+        let socket = absolute(&self.setup.socket);
         let address = format!("{}.{file}", socket.display());
         Inject { address, ring, pending }
     }
@@ -145,6 +148,10 @@ impl Workshop {
         rings.by_sink.retain(|(name, ..)| name != sink);
         self.show_rings(&mut rings);
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn prologue(affinity: CpuSet) -> Prologue {
@@ -172,15 +179,22 @@ impl Means for Tools {
         let injected = running.injected().cloned();
         let inject = running.inject_path().map(str::to_owned);
         let running = Mutex::new(Some(running));
-        Ok(Arc::new(OpenSink { workshop: workshop.clone(), sink, running, inject, injected }))
+        let lost = AtomicU64::new(0);
+        Ok(Arc::new(OpenSink { workshop: workshop.clone(), sink, running, lost, inject, injected }))
     }
 
     fn settle(&self, id: u32, books: Option<Arc<Settled>>) {
         set(&self.0.names.books, id, books);
     }
 
-    fn place(&self, target: &Target) -> Option<String> {
-        target.place(&self.0.setup.directory)
+    fn place(&self, target: &Target) -> Option<Place> {
+        Place::of(target, &self.0.setup.directory)
+    }
+
+    fn own(&self, place: &Place) -> Option<String> {
+        let socket = absolute(&self.0.setup.socket);
+        let is_there = Place::of_socket(&socket.display().to_string()).meets(place);
+        is_there.then(|| "the control socket".to_owned())
     }
 
     fn name(&self, reason: u32, name: Option<&str>) {
@@ -192,6 +206,8 @@ struct OpenSink {
     workshop: Arc<Workshop>,
     sink: Arc<Sink>,
     running: Mutex<Option<Running>>,
+    /// Records lost when it was asked to end.
+    lost: AtomicU64,
     inject: Option<String>,
     injected: Option<Arc<Injected>>,
 }
@@ -216,9 +232,10 @@ impl Open for OpenSink {
         })
     }
 
-    fn ask_to_close(&self) {
+    fn ask_to_close(&self, patience: Duration) {
         if let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            running.ask_to_stop();
+            self.lost.store(self.lost_so_far(), Ordering::Relaxed);
+            running.ask_to_stop(patience);
         }
     }
 
@@ -228,7 +245,21 @@ impl Open for OpenSink {
             self.workshop.waker.detach(self.sink.slot);
             running.stop();
             self.workshop.forget(&self.sink.name);
+            let given_up = self.lost_so_far().saturating_sub(self.lost.load(Ordering::Relaxed));
+            if given_up > 0 {
+                let name = &self.sink.name;
+                log::warn!(
+                    "sink {name} has ended; {given_up} records that its client did not take are given up"
+                );
+            }
         }
+    }
+}
+
+impl OpenSink {
+    /// Records that came out of its rings and that nobody got.
+    fn lost_so_far(&self) -> u64 {
+        self.sink.lanes().iter().map(|lane| lane.outcome.errors.sum()).sum()
     }
 }
 

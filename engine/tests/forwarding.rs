@@ -206,12 +206,21 @@ fn flows_stay_on_their_path_when_another_goes() {
         let share = before.iter().filter(|there| **there == path).count();
         assert!((80..=176).contains(&share), "{share} of 512 flows by {path:x}");
     }
-    rig.call("neighbor.del", r#"{"address": "10.0.1.4", "interface": "wan"}"#);
+    let others = r#"{"prefix": "10.6.0.0/16", "via": ["10.0.1.2", "10.0.1.3", "10.0.1.5"]}"#;
+    rig.call("route.replace", others);
     let after = paths(&mut rig);
     for (flow, (before, after)) in before.iter().zip(&after).enumerate() {
         assert!(before == after || *before == 0x24, "flow {flow} went from {before:x} to {after:x}");
         assert_ne!(*after, 0x24, "flow {flow} still goes by the path that is gone");
     }
+    let all = r#"{"prefix": "10.6.0.0/16", "via": ["10.0.1.2", "10.0.1.3", "10.0.1.4", "10.0.1.5"]}"#;
+    rig.call("route.replace", all);
+    assert_eq!(paths(&mut rig), before);
+    // A path whose neighbour is not known asks for it by its own flows, and the others go on.
+    rig.call("neighbor.del", r#"{"address": "10.0.1.4", "interface": "wan"}"#);
+    let theirs: Vec<u8> = before.iter().copied().filter(|path| *path != 0x24).collect();
+    assert_eq!(paths(&mut rig), theirs);
+    assert_eq!(rig.punted("ip4.unresolved-neighbor"), (before.len() - theirs.len()) as u64);
     rig.call("neighbor.add", r#"{"address": "10.0.1.4", "mac": "02:00:00:00:00:24", "interface": "wan"}"#);
     assert_eq!(paths(&mut rig), before);
     rig.finish();

@@ -115,6 +115,12 @@ fn what_is_wrong_is_refused_and_nothing_else_happens() {
         record(RECEIVE, wan, &lldp(1515)),
         record(ROUTE4, wan, &udp4("10.0.1.1", "10.2.3.4", 64, &[7; 1473])),
         record(ROUTE4, wan, &[0x45; 19]),
+        record(ROUTE4, wan, &[0x45; 40]),
+        record(ROUTE4, wan, &udp4("10.0.1.1", "10.2.3.4", 0, &[7; 18])),
+        record(ROUTE4, wan, &udp4("224.0.0.5", "10.2.3.4", 64, &[7; 18])),
+        record(ROUTE4, wan, &[udp4("10.0.1.1", "10.2.3.4", 64, &[7; 18]), vec![0]].concat()),
+        record(ROUTE6, wan, &[0x60; 40]),
+        record(ROUTE6, wan, &udp6("ff02::1", "fd00:2::4", 64, &[7; 18])),
         record(ROUTE6, wan, &[0x60; 39]),
     ];
     for (count, datagram) in (1..).zip(&wrong) {

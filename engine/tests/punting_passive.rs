@@ -149,7 +149,83 @@ fn a_redirection_holds_for_what_registrations_leave() {
     assert_eq!(rig.take(WAN), [ethernet(GATEWAY, WAN_MAC, &of_another[14..])]);
     let on_wan = ethernet(WAN_MAC, GATEWAY, &ip4("10.0.1.2", "10.0.1.1", 64, 17, &udp(9, 5000)));
     rig.put(WAN, std::slice::from_ref(&on_wan));
-    assert_eq!(client.frames(1), [on_wan]);
+    assert_eq!(client.frames(1), std::slice::from_ref(&on_wan));
+    assert_eq!(rig.take(WAN), [ethernet(GATEWAY, WAN_MAC, &on_wan[14..])], "it asked, and took nothing");
+    rig.finish();
+}
+
+#[test]
+fn who_registers_for_what_is_redirected_gets_copies_at_its_own_limits() {
+    const COPY: u16 = 2;
+    let mut rig = router();
+    let client = client(&mut rig, "a");
+    set(&mut rig, r#""family": "ip4", "redirect": "wan", "via": "10.0.1.2", "rate": 1, "burst": 6"#);
+    set(&mut rig, r#""family": "other", "redirect": "wan""#);
+    rig.register(r#"{"match": "reason:*", "sink": "a"}"#);
+    rig.put(LAN, &[open(), other()]);
+    let mut records = client.records(2);
+    records.sort_by_key(|(_, frame)| frame.len());
+    let mut frames = [open(), other()];
+    frames.sort_by_key(Vec::len);
+    for ((header, frame), expected) in records.iter().zip(&frames) {
+        assert_eq!((frame, header.flags & COPY), (expected, COPY));
+    }
+    let mut sent = rig.take(WAN);
+    let mut expected = [ethernet(GATEWAY, WAN_MAC, &open()[14..]), other()];
+    sent.sort();
+    expected.sort();
+    assert_eq!(sent, expected);
+    // The limit and the sampling of the reason are for copies, and the entry's rate for the redirection.
+    rig.call("reason.set", r#"{"name": "ip4.unclaimed", "rate": 1, "burst": 2, "sample": 2}"#);
+    rig.put(LAN, &vec![open(); 5]);
+    assert_eq!(client.frames(2), vec![open(); 2]);
+    assert_eq!(rig.take(WAN).len(), 5);
+    let books = |rig: &mut Rig| {
+        let row = rig.row("reason.list", "name", "ip4.unclaimed");
+        ["packets", "copies", "accepted", "sampled_out", "refused_reason"].map(|field| number(&row, field))
+    };
+    let [packets, copies, accepted, sampled_out, refused] = books(&mut rig);
+    assert_eq!([packets, copies, accepted + sampled_out + refused], [6, 6, 6]);
+    assert_eq!(self::books(&mut rig, "ip4"), [6, 0, 6, 0]);
+    // What the rate of the redirection refuses leaves the graph, and is still offered to who asked.
+    rig.call("reason.set", r#"{"name": "ip4.unclaimed", "rate": "unlimited", "sample": 1}"#);
+    rig.put(LAN, &[open()]);
+    let (header, frame) = client.records(1).remove(0);
+    assert_eq!((frame, header.flags & COPY), (open(), 0));
+    assert_eq!(rig.take(WAN), Vec::<Vec<u8>>::new());
+    assert_eq!(self::books(&mut rig, "ip4"), [7, 1, 6, 0]);
+    assert_eq!(books(&mut rig)[..2], [7, 6]);
+    rig.finish();
+}
+
+#[test]
+fn what_is_too_long_for_the_way_is_a_miss() {
+    let mut rig = router();
+    set(&mut rig, r#""family": "ip4", "redirect": "wan", "via": "10.0.1.2""#);
+    set(&mut rig, r#""family": "ip6", "redirect": "wan""#);
+    let jumbo = udp(9, 5000).into_iter().chain(vec![0; 2000]).collect::<Vec<u8>>();
+    let frames = [ip4("10.0.0.7", "10.0.0.1", 1, 17, &jumbo), ip6("fd00:a::7", "fd00:a::1", 1, 17, &jumbo)];
+    rig.put(LAN, &frames.map(from_host));
+    assert_eq!(rig.take(WAN), Vec::<Vec<u8>>::new());
+    assert_eq!(rig.dropped("punt-redirect", "longer than the MTU of the egress interface"), 2);
+    for family in ["ip4", "ip6"] {
+        assert_eq!(books(&mut rig, family), [1, 0, 0, 1], "{family}");
+    }
+    rig.finish();
+}
+
+#[test]
+fn a_frame_in_a_vlan_is_its_parents_where_nothing_is_set_for_the_vlan() {
+    let mut rig = router();
+    let client = client(&mut rig, "a");
+    set(&mut rig, r#""family": "ip4", "sink": "a", "interface": "lan""#);
+    let tags = [0x81, 0, 0, 100];
+    let frame = tagged(LAN_MAC, HOST, &tags, &ip4("10.100.0.7", "10.100.0.1", 1, 17, &udp(9, 5000)));
+    rig.put(LAN, std::slice::from_ref(&frame));
+    assert_eq!(client.frames(1), std::slice::from_ref(&frame));
+    set(&mut rig, r#""family": "ip4", "drop": true, "interface": "lan.100""#);
+    rig.put(LAN, &[frame]);
+    assert_eq!(number(&rig.row("reason.list", "name", "ip4.unclaimed"), "action_drop"), 1);
     rig.finish();
 }
 
@@ -161,6 +237,15 @@ fn faults_are_told() {
         (r#""family": "ip4", "redirect": "wam""#, "wam"),
         (r#""family": "ip4", "redirect": "wan", "via": "fd00::1""#, "fd00::1"),
         (r#""family": "other", "redirect": "wan", "via": "10.0.1.2""#, "via"),
+        (r#""family": "ip4", "redirect": "wan", "via": "10.0.1.1""#, "own address on wan"),
+        (r#""family": "ip4", "redirect": "wan", "via": "10.0.0.1""#, "own address on lan"),
+        (r#""family": "ip4", "redirect": "wan", "via": "10.0.0.7""#, "on the subnet of lan, not of wan"),
+        (
+            r#""family": "ip4", "redirect": "wan", "via": "192.0.2.1""#,
+            "no interface's subnet holds 192.0.2.1",
+        ),
+        (r#""family": "ip4", "redirect": "lan.100""#, "it would lack the tags of lan.100"),
+        (r#""family": "other", "redirect": "customer""#, "redirect to lan"),
         (r#""family": "ip4""#, "ip4"),
         (r#""family": "ip5", "drop": true"#, "ip5"),
     ] {
@@ -168,5 +253,10 @@ fn faults_are_told() {
         assert!(refused.contains(word), "{what}: {refused}");
     }
     assert_eq!(rig.rows("passive.list"), Vec::<Value>::new());
+    // Link-local neighbours are on no subnet, and known neighbours need not be.
+    set(&mut rig, r#""family": "ip6", "redirect": "wan", "via": "fe80::2""#);
+    rig.call("neighbor.add", r#"{"address": "192.0.2.1", "mac": "02:00:00:00:00:23", "interface": "wan"}"#);
+    set(&mut rig, r#""family": "ip4", "redirect": "wan", "via": "192.0.2.1""#);
+    set(&mut rig, r#""family": "ip4", "redirect": "lan.100", "via": "10.100.0.7""#);
     rig.finish();
 }

@@ -96,7 +96,13 @@ fn arp(destination: Mac, operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec
 }
 
 fn icmp6(kind: u8) -> Vec<u8> {
-    [&[kind, 0, 0, 0][..], &[0; 36]].concat()
+    let len = match kind {
+        133 => 8,
+        134 => 16,
+        135 | 136 => 24,
+        _ => 40,
+    };
+    [&[kind, 0, 0, 0][..], &vec![0; len - 4]].concat()
 }
 
 /// Larger than `wan` takes.
@@ -248,10 +254,11 @@ fn to_the_router() -> Vec<(&'static str, Vec<u8>)> {
         ("local.radius", 1813),
         ("local.snmp", 161),
         ("local.ike", 500),
-        ("local.ike", 4500),
+        ("local.esp-in-udp", 4500),
     ] {
         cases.push((reason, to_us(17, &udp(9, port))));
     }
+    cases.push(("local.ike", to_us(17, &[&udp(9, 4500)[..8], &[0; 32]].concat())));
     for (reason, port) in [
         ("local.bgp", 179),
         ("local.ssh", 22),

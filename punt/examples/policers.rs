@@ -90,7 +90,7 @@ fn main() {
     // Eight of a burst of 64 are punted.
     let mut offer = |n: u64, source: u32| {
         let (n, source) = (n / 8 * 100, Source::ip4(source.to_be_bytes()));
-        if share.take(&mut gates, n, &limits, 1, source).is_ok() {
+        if share.take(&mut gates, n, &limits, 1, source, 60).is_ok() {
             black_box(policer.take(n, 60));
         }
     };
@@ -106,11 +106,11 @@ fn main() {
     budget.set_all(figures, 0).expect("they fit");
     let limits = Limits { policer: &fast, budget: &budget, ..limits };
     cost("share, passes", |n| {
-        black_box(share.take(&mut gates, n, &limits, 1, Source::ip4([10, 0, 0, 1]))).ok();
+        black_box(share.take(&mut gates, n, &limits, 1, Source::ip4([10, 0, 0, 1]), 60)).ok();
     });
     let limits = Limits { policer: &lifted, ..limits };
     cost("share, unlimited", |n| {
-        black_box(share.take(&mut gates, n / 8, &limits, 1, Source::ip4([10, 0, 0, 1]))).ok();
+        black_box(share.take(&mut gates, n / 8, &limits, 1, Source::ip4([10, 0, 0, 1]), 60)).ok();
     });
 
     let talkers = Talkers::new(12_345, HZ, 0);

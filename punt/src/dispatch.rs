@@ -44,6 +44,10 @@ pub trait Punted {
     fn facts(&self) -> Facts;
     /// What the record says of it: interface, offsets, flags.
     fn tag(&self) -> Tag;
+    /// Index of the interface it came in on.
+    fn interface(&self) -> u32 {
+        self.tag().interface
+    }
     /// Who sent it, as far as fairness is concerned.
     fn source(&self) -> Source;
 }

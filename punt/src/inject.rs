@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::lane::Count;
 use crate::record::{self, HEADER, NO_OFFSET, RECEIVE, ROUTE4, ROUTE6, SEND};
 use crate::ring::Ring;
+use crate::routed::{is_ip4, is_ip6, without_padding};
 use crate::sink::Facts;
 use crate::socket;
 use crate::target::Header;
@@ -168,6 +169,9 @@ pub(crate) fn read(datagram: &[u8], header: Header) -> Option<(record::Header, &
         // A record that is sent back may still have its Ethernet header.
         let skip = if header.l3 == NO_OFFSET { 0 } else { header.l3 as usize };
         packet = packet.get(skip..)?;
+        if skip > 0 {
+            packet = without_padding(packet);
+        }
         (header.l3, header.l4) = (0, NO_OFFSET);
     }
     header.captured = packet.len() as u32;
@@ -177,12 +181,10 @@ pub(crate) fn read(datagram: &[u8], header: Header) -> Option<(record::Header, &
 
 /// Whether the packet is what its action says, and short enough for the interface.
 pub(crate) fn fits(header: &record::Header, packet: &[u8], mtu: usize) -> bool {
-    let is_ip =
-        |version: u8, least: usize| packet.len() >= least && packet.len() <= mtu && packet[0] >> 4 == version;
     match header.action {
         SEND | RECEIVE => packet.len() >= ETHERNET && packet.len() <= mtu + ETHERNET + tags(packet) * TAG,
-        ROUTE4 => is_ip(4, 20),
-        ROUTE6 => is_ip(6, 40),
+        ROUTE4 => packet.len() <= mtu && is_ip4(packet),
+        ROUTE6 => packet.len() <= mtu && is_ip6(packet),
         _ => false,
     }
 }
@@ -222,6 +224,7 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routed::tests::packet as ip;
 
     fn header(action: u8, captured: usize) -> record::Header {
         record::Header {
@@ -249,7 +252,6 @@ mod tests {
         let judge = |action: u8, frame: &[u8]| {
             good(&punt(header(action, frame.len()), frame), Header::Punt, 100).is_some()
         };
-        let ip = |version: u8, len: usize| [vec![version << 4 | 5], vec![0; len - 1]].concat();
         let tagged =
             |tags: &[u8], len: usize| [vec![2; 12], tags.to_vec(), vec![0; len - 12 - tags.len()]].concat();
         for action in [SEND, RECEIVE] {
@@ -263,19 +265,29 @@ mod tests {
             assert!(judge(action, &tagged(&two, 122)) && !judge(action, &tagged(&two, 123)));
         }
         assert!(judge(ROUTE4, &ip(4, 20)) && judge(ROUTE4, &ip(4, 100)));
-        assert!(!judge(ROUTE4, &ip(4, 19)) && !judge(ROUTE4, &ip(4, 101)) && !judge(ROUTE4, &ip(6, 40)));
+        assert!(
+            !judge(ROUTE4, &ip(4, 20)[..19]) && !judge(ROUTE4, &ip(4, 101)) && !judge(ROUTE4, &ip(6, 40))
+        );
         assert!(judge(ROUTE6, &ip(6, 40)) && judge(ROUTE6, &ip(6, 100)));
-        assert!(!judge(ROUTE6, &ip(6, 39)) && !judge(ROUTE6, &ip(6, 101)) && !judge(ROUTE6, &ip(4, 40)));
+        assert!(
+            !judge(ROUTE6, &ip(6, 40)[..39]) && !judge(ROUTE6, &ip(6, 101)) && !judge(ROUTE6, &ip(4, 40))
+        );
         assert!(!judge(4, &[0; 60]) && !judge(0xff, &[0; 60]));
     }
 
     #[test]
     fn a_record_that_is_sent_back_is_routed_from_its_l3_header_on() {
-        let frame = [vec![0; 14], vec![0x45], vec![7; 30]].concat();
+        let frame = [vec![0; 14], ip(4, 31)].concat();
         let header = record::Header { l3: 14, l4: 34, ..header(ROUTE4, frame.len()) };
         assert_eq!(good(&punt(header, &frame), Header::Punt, 1500), Some((ROUTE4, 3, frame[14..].to_vec())));
         let beyond = record::Header { l3: 46, ..header };
         assert_eq!(good(&punt(beyond, &frame), Header::Punt, 1500), None);
+        // What the link padded it with is not sent; where there was no link nothing is padding.
+        let padded = [&frame[..], &[0; 15]].concat();
+        let header = record::Header { captured: padded.len() as u32, ..header };
+        assert_eq!(good(&punt(header, &padded), Header::Punt, 1500), Some((ROUTE4, 3, frame[14..].to_vec())));
+        let bare = record::Header { captured: 46, l3: NO_OFFSET, ..header };
+        assert_eq!(good(&punt(bare, &padded[14..]), Header::Punt, 1500), None);
     }
 
     #[test]
@@ -284,10 +296,11 @@ mod tests {
             [3u32.to_ne_bytes().as_slice(), &action.to_ne_bytes(), frame].concat()
         };
         let judge = |action, frame: &[u8]| good(&datagram(action, frame), Header::Vpp, 1500);
-        let v4 = [vec![0x45], vec![0; 19]].concat();
+        let (v4, v6) = (ip(4, 20), ip(6, 40));
         assert_eq!(judge(0, &[1; 60]), Some((SEND, 3, vec![1; 60])));
         assert_eq!(judge(1, &v4), Some((ROUTE4, 3, v4.clone())));
-        assert_eq!(judge(2, &[0x60; 40]), Some((ROUTE6, 3, vec![0x60; 40])));
+        assert_eq!(judge(2, &v6), Some((ROUTE6, 3, v6.clone())));
+        assert_eq!(judge(2, &[0x60; 40]), None);
         assert_eq!(judge(3, &[1; 60]), None, "VPP has no such action");
         assert_eq!(judge(256, &[1; 60]), None);
         assert!((0..VPP).all(|len| good(&datagram(0, &[])[..len], Header::Vpp, 1500).is_none()));

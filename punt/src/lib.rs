@@ -8,7 +8,7 @@
 //! - [`sink`], [`waker`], [`inject`]: the threads that write what workers put into rings, how they wake, and the way back.
 //! - [`socket`]: Unix sockets by the addresses that operators write.
 //! - [`quiescent`]: changing what workers read, while they read it.
-//! - [`matching`], [`target`]: which packets somebody wants, and where they are to go.
+//! - [`matching`], [`target`], [`place`]: which packets somebody wants, and where they are to go.
 //! - [`policer`]: who may pass, and how often; shared by all workers.
 //! - [`value`]: addresses, prefixes and MACs with errors an operator can act on.
 //! - [`client`]: for programs that receive punted packets.
@@ -30,12 +30,14 @@ pub mod lane;
 mod ledger;
 mod mapped;
 pub mod matching;
+pub mod place;
 pub mod policer;
 pub mod quiescent;
 pub mod reason;
 pub mod record;
 pub mod registry;
 pub mod ring;
+mod routed;
 pub mod segment;
 pub mod sink;
 pub mod socket;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
 use crate::sync::wait;
 
 /// A reader that is not reading, and for whom nobody need wait.
@@ -27,21 +27,25 @@ const OFFLINE: u64 = u64::MAX;
 pub struct Domain {
     epoch: AtomicU64,
     readers: Box<[CachePadded<AtomicU64>]>,
+    /// Which of them there are.
+    given: Box<[AtomicBool]>,
 }
 
 impl Domain {
     /// A domain of `readers` readers, all offline.
     pub fn new(readers: usize) -> Arc<Domain> {
+        let given = (0..readers).map(|_| AtomicBool::new(false)).collect();
         let readers = (0..readers).map(|_| CachePadded::new(AtomicU64::new(OFFLINE))).collect();
-        Arc::new(Domain { epoch: AtomicU64::new(0), readers })
+        Arc::new(Domain { epoch: AtomicU64::new(0), readers, given })
     }
 
-    /// The reader numbered `index`; there must be only one of each.
+    /// The reader numbered `index`.
     ///
     /// # Panics
-    /// If the domain was made for fewer readers.
+    /// If the domain was made for fewer readers, or there is one of that number already: two would hide each other.
     pub fn reader(self: &Arc<Domain>, index: usize) -> Reader {
         assert!(index < self.readers.len(), "reader {index} of {}", self.readers.len());
+        assert!(!self.given[index].swap(true, Ordering::AcqRel), "there is a reader {index} already");
         Reader { domain: self.clone(), index, online: false }
     }
 
@@ -103,6 +107,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.offline();
+        self.domain.given[self.index].store(false, Ordering::Release);
     }
 }
 
@@ -171,7 +176,6 @@ unsafe fn free<T>(pointer: *mut ()) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
 
     /// Says when it is freed, and is caught being read after that.
     struct Canary(Arc<AtomicU64>, u64);
@@ -197,6 +201,16 @@ mod tests {
         slot.replace(Some(2), &mut retired);
         domain.reclaim(&mut retired);
         assert_eq!(slot.get(&awake.enter()), Some(&2));
+    }
+
+    #[test]
+    fn there_is_one_reader_of_a_number() {
+        let domain = Domain::new(1);
+        drop(domain.reader(0));
+        let reader = domain.reader(0);
+        let second = domain.clone();
+        std::thread::spawn(move || drop(second.reader(0))).join().expect_err("there is one already");
+        drop(reader);
     }
 
     #[test]

@@ -68,6 +68,34 @@ fn tcpdump(path: &Path) -> String {
 }
 
 #[test]
+fn a_file_that_somebody_takes_away_is_begun_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rig = Rig::new(capture(directory.path(), "x.pcapng", 1 << 20, 2), None);
+    let lane = rig.lane(0, Class::Except, 64 << 10);
+    let (file, moved) = (directory.path().join("x.pcapng"), directory.path().join("moved"));
+    let mut offered = 0;
+    let mut offer = || {
+        offered += 1;
+        assert!(rig.offer(&lane, Header { interface: 1, ..Header::default() }, &frame(60, 0)));
+        lane.ring.publish();
+        rig.running().wake();
+        wait("the record", || lane.outcome.delivered.get() == offered);
+    };
+    offer();
+    fs::rename(&file, &moved).expect("it is there");
+    wait("a new file", || file.exists());
+    offer();
+    fs::remove_file(&file).expect("it is there");
+    wait("another", || file.exists());
+    offer();
+    offer();
+    let counts = [&moved, &file].map(|file| read(file).1.len());
+    assert_eq!(counts, [1, 2]);
+    assert!(!directory.path().join("x.pcapng.1").exists(), "there was nothing to rotate");
+    assert_eq!(errors(&lane.outcome.errors), []);
+}
+
+#[test]
 fn a_capture_tells_everything_of_a_packet() {
     let directory = tempfile::tempdir().expect("a directory");
     let target: Target = "pcapng:punted.pcapng".parse().expect("a target");

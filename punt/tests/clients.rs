@@ -210,7 +210,7 @@ fn the_library_receives_counts_losses_and_injects() {
     assert_eq!(client.receive().expect("something").count(), 0);
     assert_eq!(client.malformed(), 1);
 
-    let packet = [vec![0x45], vec![0; 27]].concat();
+    let packet = common::ip(4, 28);
     client.inject(ROUTE4, 2, &packet).expect("sent");
     let mut back = Vec::new();
     wait("it", || {

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
-use common::{PATIENCE, Rig, frame, text, wait};
+use common::{PATIENCE, Rig, frame, ip, text, wait};
 use punt::Class;
 use punt::record::{self, HEADER, NO_OFFSET, RECEIVE, ROUTE4, ROUTE6, SEND};
 use punt::target::Header;
@@ -45,10 +45,6 @@ fn request(action: u8, interface: u32, packet: &[u8]) -> Vec<u8> {
     let captured = packet.len() as u32;
     let header = record::Header { action, interface, captured, l3: NO_OFFSET, ..Default::default() };
     [header.bytes().as_slice(), packet].concat()
-}
-
-fn ip(version: u8, len: usize) -> Vec<u8> {
-    [vec![version << 4 | 5], frame(len - 1, 1)].concat()
 }
 
 #[test]
@@ -97,10 +93,13 @@ fn every_fault_is_counted_and_nothing_else_happens() {
         request(SEND, 1, &frame(13, 1)),
         request(SEND, 1, &[0; 1515]),
         request(RECEIVE, 1, &[0; 9000]),
-        request(ROUTE4, 1, &ip(4, 19)),
+        request(ROUTE4, 1, &ip(4, 20)[..19]),
+        request(ROUTE4, 1, &[0x45; 40]),
+        request(ROUTE4, 1, &[&ip(4, 40)[..], &[0]].concat()),
         request(ROUTE4, 1, &ip(4, 1501)),
         request(ROUTE4, 1, &ip(6, 60)),
-        request(ROUTE6, 1, &ip(6, 39)),
+        request(ROUTE6, 1, &ip(6, 40)[..39]),
+        request(ROUTE6, 1, &[0x60; 40]),
         request(ROUTE6, 1, &ip(4, 60)),
         request(SEND, 1, &[0; 70_000]),
     ];

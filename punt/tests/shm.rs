@@ -34,7 +34,7 @@ fn client(rig: &Rig, path: &str) -> Client {
     client
 }
 
-/// The next `n` records.
+/// The next `n` records, which are given back.
 fn receive(client: &mut Client, n: usize) -> Vec<(Header, Vec<u8>)> {
     let mut all = Vec::new();
     while all.len() < n {
@@ -42,6 +42,7 @@ fn receive(client: &mut Client, n: usize) -> Vec<(Header, Vec<u8>)> {
         all.extend(records.map(|record| (record.header, record.frame.to_vec())));
     }
     assert_eq!(all.len(), n);
+    client.release();
     all
 }
 
@@ -380,7 +381,7 @@ fn what_a_client_sends_is_judged_as_from_anybody() {
     let rig = Rig::shm(&path);
     let client = client(&rig, &path);
     assert_eq!(rig.running().inject_path(), Some(path.as_str()));
-    let packet = [vec![0x45], vec![0; 27]].concat();
+    let packet = common::ip(4, 28);
     let good = [(SEND, 1, frame(60, 1)), (ROUTE4, 2, packet), (RECEIVE, 1, frame(1514, 2))];
     let bad = [(SEND, 3, frame(60, 1)), (SEND, 1, frame(1515, 1)), (7, 1, frame(60, 1)), (ROUTE4, 1, vec![])];
     for (action, interface, frame) in bad.iter().chain(&good).chain(&bad) {
@@ -439,6 +440,7 @@ fn many_lanes_lose_nothing_and_keep_their_order() {
                 (*count, seen) = (*count + 1, seen + 1);
             }
         }
+        client.release();
     });
     let all: Vec<&Lane> = lanes.iter().flatten().map(|lane| &**lane).collect();
     for lane in all {

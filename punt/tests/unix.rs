@@ -273,6 +273,25 @@ fn stopping_writes_what_is_there_but_waits_for_nobody_for_ever() {
 }
 
 #[test]
+fn who_takes_nothing_is_waited_for_as_long_as_was_said() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = text(&directory.path().join("client"));
+    let _client = client(&path);
+    let mut rig = Rig::unix(&path, Header::Punt, None);
+    let lane = rig.lane(0, Class::Neigh, 64 << 10);
+    (0..100).for_each(|number| assert!(rig.offer(&lane, metadata(number), b"frame")));
+    lane.ring.publish();
+    rig.running().wake();
+    wait("a full client", || lane.outcome.delivered.get() > 0);
+    let start = Instant::now();
+    rig.running().ask_to_stop(Duration::ZERO);
+    rig.running.take().expect("running").stop();
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    let lost = lane.outcome.errors.of(Errno::ESHUTDOWN as i32).get();
+    assert_eq!((lost > 0, lane.outcome.delivered.get() + lost, lane.backlog()), (true, 100, 0));
+}
+
+#[test]
 fn a_worker_only_marks_and_the_waker_wakes() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = text(&directory.path().join("client"));

@@ -157,6 +157,14 @@ impl Launch {
         Output { status, stdout: Vec::new(), stderr: fs::read(self.file("log")).unwrap_or_default() }
     }
 
+    /// Starts it and does not wait.
+    pub fn start_unready(self) -> Engine {
+        let log = File::create(self.file("log")).expect("there is room for a log");
+        let mut command = self.command();
+        command.stdout(log.try_clone().expect("a file can be opened twice")).stderr(log);
+        Engine { child: command.spawn().expect("puntd can be started"), directory: Some(self.directory) }
+    }
+
     /// Starts it and waits until it is ready.
     ///
     /// # Panics

@@ -63,6 +63,28 @@ fn ctrl_c_stops_it_cleanly() {
 }
 
 #[test]
+fn a_signal_while_it_starts_waits_until_it_has_started() {
+    // It takes a while to make tables for many routes.
+    let config = "[tables]\nroutes4 = 200000\n";
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let engine = quiet().config(config).start_unready();
+        engine.until("its socket is there", |engine| engine.socket().exists());
+        engine.signal(Signal::SIGHUP);
+        engine.stop(signal);
+    }
+    let engine = quiet().config(config).start_unready();
+    engine.until("its socket is there", |engine| engine.socket().exists());
+    let more = format!("{config}[[route]]\nprefix = \"10.88.0.0/16\"\naction = \"blackhole\"\n");
+    std::fs::write(engine.file("puntd.toml"), more).unwrap();
+    engine.signal(Signal::SIGHUP);
+    engine.until("the file is read again", |engine| {
+        let said = engine.puntctl("--json route list 10.88.0.0/16").stdout;
+        serde_json::from_slice::<Vec<serde_json::Value>>(&said).is_ok_and(|rows| rows.len() == 1)
+    });
+    engine.finish();
+}
+
+#[test]
 fn two_engines_run_side_by_side() {
     let (one, other) = (busy().start(), busy().start());
     works(&one);

@@ -25,6 +25,9 @@ fn the_exit_status_says_who_is_at_fault() {
         engine.run("route add 10.2.0.1/16 via 10.0.1.2").badly(),
         (2, "error: 10.2.0.1/16 has bits set beyond its length; write 10.2.0.0/16\n".into())
     );
+    let group = engine.run("interface set wan --mac 01:00:5e:00:00:01").badly();
+    let fault = "error: wan: 01:00:5e:00:00:01 cannot be an interface's MAC; write a unicast one\n";
+    assert_eq!(group, (2, fault.into()));
     assert_eq!(engine.run("route ad").badly().0, 2);
     assert_eq!(engine.run("config apply nothing.toml").badly().0, 2);
     assert_eq!(engine.methods(), ["route.add"]);
@@ -86,6 +89,11 @@ fn each_verb_asks_for_what_it_says() {
             "neighbor add 10.0.1.2 lladdr 02:00:00:00:00:0A dev wan",
             "neighbor.add",
             json!({"address":"10.0.1.2","mac":"02:00:00:00:00:0a","interface":"wan"}),
+        ),
+        (
+            "neighbor replace 10.0.1.2 lladdr 02:00:00:00:00:0B dev wan",
+            "neighbor.replace",
+            json!({"address":"10.0.1.2","mac":"02:00:00:00:00:0b","interface":"wan"}),
         ),
         ("neigh del 10.0.1.2 dev wan", "neighbor.del", json!({"address":"10.0.1.2","interface":"wan"})),
         ("interface set wan --mtu 9000", "interface.set", json!({"name":"wan","mtu":9000})),

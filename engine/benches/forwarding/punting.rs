@@ -205,7 +205,9 @@ impl Row {
             .collect();
         let forwarded = 1.0 - f64::from(case.percent) / 100.0;
         let of = |what: fn(&(Slice, Slice)) -> f64| Spread::of(pairs.iter().map(what).collect());
-        let calm = || pairs.iter().filter(|(a, b)| a.calm && b.calm);
+        // Where no pair is calm, all of them must do.
+        let any_calm = pairs.iter().any(|(a, b)| a.calm && b.calm);
+        let calm = || pairs.iter().filter(|(a, b)| !any_calm || (a.calm && b.calm));
         let row = Row {
             case,
             dropped: of(|(dropped, _)| dropped.cycles),
@@ -301,7 +303,7 @@ punted client   limits    cycles/packet   forwarded packet     (quartiles)      
 /// Below them.
 const LEGEND: &str = "\
 TSC cycles per packet that is received, with receiving, sending and freeing, but without what makes fresh packets. Calm: no other process got
-onto the forwarding CPU meanwhile. Loops: from one look at the receive queue to the next, of calm slices.";
+onto the forwarding CPU meanwhile; of a row without such slices, all. Loops: from one look at the receive queue to the next, of calm slices.";
 
 /// Measures and prints everything; returns it as an object.
 pub fn run(rig: &mut Rig, rounds: usize, only: &str, json: bool) -> Result<Value, Box<dyn Error>> {

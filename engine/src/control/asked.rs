@@ -253,13 +253,17 @@ impl Control {
         Config { reasons: reasons.collect(), policers: policers.collect(), ..config.clone() }
     }
 
-    /// Whether what is asked for names interfaces that are not there yet.
+    /// Whether what is asked for names interfaces, or next hops on subnets, that are not there yet.
     pub(super) fn names_new_interfaces(&self, config: &Config) -> bool {
         let registers = config.registers.iter().filter_map(|it| it.interface.as_deref());
         let passives = config.passives.iter().flat_map(|it| [&it.interface, &it.redirect]).flatten();
         let sinks = config.sinks.iter().filter_map(|it| it.target.interface());
+        let leads_nowhere = |it: &PassiveSet| {
+            let index = it.redirect.as_ref().and_then(|name| self.model.index(name));
+            index.zip(it.via).is_some_and(|(index, via)| self.model.check_way(index, via).is_err())
+        };
         let mut names = registers.chain(passives.map(String::as_str)).chain(sinks);
-        names.any(|name| self.model.index(name).is_none())
+        names.any(|name| self.model.index(name).is_none()) || config.passives.iter().any(leads_nowhere)
     }
 
     /// Policers of an earlier configuration that this one does not set are as if nobody had set them.

@@ -1,12 +1,13 @@
 //! Punting on the control socket: reasons, classes, policers, sinks, registrations, the passive punt, and sessions.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Instant;
 
+use punt::Target;
 use punt::control::types::{
-    ClassSet, Life, PassiveKey, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet, Register,
-    RegisterAnswer, SessionAnswer, SessionResume, SinkAdd, SinkAnswer, SinkKey, SourceFilter, Unregister,
+    ClassSet, Life, PassiveFamily, PassiveKey, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet,
+    Register, RegisterAnswer, SessionAnswer, SessionResume, SinkAdd, SinkAnswer, SinkKey, SourceFilter,
+    Unregister,
 };
 use punt::control::{RpcError, many, one};
 use punt::desk::{self, Desk, Towards, Wanted, limit_of};
@@ -90,7 +91,18 @@ impl Control {
         mut one: impl FnMut(&mut Control, T) -> Result<U, Refused>,
     ) -> Result<Vec<U>, RpcError> {
         let several = items.len() > 1;
-        let before = several.then(|| self.remember_punting());
+        self.together_or(several, items, &mut one)
+    }
+
+    /// The same; only if it is to `remember` what was before can it put back what one item that is refused has changed.
+    fn together_or<T, U>(
+        &mut self,
+        remember: bool,
+        items: Vec<T>,
+        one: &mut impl FnMut(&mut Control, T) -> Result<U, Refused>,
+    ) -> Result<Vec<U>, RpcError> {
+        let several = items.len() > 1;
+        let before = remember.then(|| self.remember_punting());
         let mut done = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             match one(self, item) {
@@ -130,12 +142,15 @@ impl Control {
         let items: Vec<SinkAdd> = many(params)?;
         let token = self.token(session, items.iter().any(|it| it.life == Life::Session))?;
         let single = items.len() == 1;
-        items.iter().filter(|it| it.life == Life::Session).for_each(|it| self.make_room(it));
-        let added = self.together(items, |control, it| {
+        let remember = !single || items.iter().any(|it| self.is_left_behind(it));
+        let added = self.together_or(remember, items, &mut |control, it| {
             if it.life == Life::Config {
                 return Err(Refused::new("life is config; only a configuration file makes such sinks"));
             }
-            add_sink(&control.model, &mut control.desk, &it)?;
+            match control.is_left_behind(&it) {
+                true => control.take_up(&it)?,
+                false => add_sink(&control.model, &mut control.desk, &it)?,
+            }
             Ok(it)
         })?;
         let mut answers = Vec::new();
@@ -223,46 +238,57 @@ impl Control {
     pub(super) fn expire_sessions(&mut self, now: Instant) {
         let expired = self.sessions.expire(now);
         if !expired.is_empty() {
-            self.end_sessions(expired);
+            expired.iter().for_each(|(sinks, registrations)| self.end_session(sinks, registrations));
+            self.desk.commit();
         }
     }
 
-    /// A client that has no token any more makes its sink again, at the same target: what it left behind goes at once.
-    fn make_room(&mut self, wanted: &SinkAdd) {
-        let there = self
-            .desk
-            .sink_rows()
-            .iter()
-            .any(|row| (&row.name, &row.target) == (&wanted.name, &wanted.target));
-        if there && let Some(left) = self.sessions.take_left(&wanted.name) {
-            self.end_sessions(vec![left]);
-        }
+    /// Whether a client asks for a sink that it, or the one before it, left behind: of that name and at that target.
+    fn is_left_behind(&self, wanted: &SinkAdd) -> bool {
+        let same = |target: &Target| *target == wanted.target;
+        wanted.life == Life::Session
+            && self.desk.target_of(&wanted.name).is_some_and(same)
+            && self.sessions.has_left(&wanted.name)
     }
 
-    /// Removes what clients that have left had: sinks and registrations.
-    fn end_sessions(&mut self, sessions: Vec<(Vec<String>, Vec<u32>)>) {
-        let registrations = sessions.iter().flat_map(|(_, registrations)| registrations);
+    /// A client that has no token any more makes its sink again: what it left behind goes at once, but for what others registered there, which
+    /// is its own again.
+    fn take_up(&mut self, wanted: &SinkAdd) -> Result<(), Refused> {
+        if let Some((sinks, registrations)) = self.sessions.take_left(&wanted.name) {
+            self.end_session(&sinks, &registrations);
+        }
+        if self.desk.target_of(&wanted.name).is_none() {
+            return add_sink(&self.model, &mut self.desk, wanted);
+        }
+        self.sessions.forget_sink(&wanted.name);
+        Ok(self.desk.take_over_sink(wanted)?)
+    }
+
+    /// Removes what a client had that has left: registrations, and those sinks that nobody else uses. The others are the users' from now on.
+    fn end_session(&mut self, sinks: &[String], registrations: &[u32]) {
         for id in registrations {
             // An operator may have unregistered it meanwhile.
             let _ = self.desk.unregister(*id);
         }
-        self.desk.commit();
-        for sink in sessions.iter().flat_map(|(sinks, _)| sinks) {
-            if let Err(refused) = self.desk.delete_sink(sink) {
-                log::warn!("a session has ended, and its sink stays: {refused}");
+        for sink in sinks {
+            if let Err(used) = self.desk.delete_sink(sink) {
+                log::info!("a session has ended, and its sink stays for others: {used}");
+                self.desk.leave_sink(sink);
+                self.sessions.leave_behind(sink);
             }
         }
-        self.desk.commit();
     }
 
-    /// Tells sinks' threads which interfaces there are.
-    pub(super) fn tell_interfaces(&self) {
+    /// Tells sinks' threads which interfaces there are, and the passive punt which are parts of which.
+    pub(super) fn tell_interfaces(&mut self) {
         let facts = self.model.interfaces_after(0);
         let named = facts.map(|it| {
             let (name, mac, mtu) = (it.name.to_owned(), it.effective.mac.0, it.effective.mtu as u32);
             (it.index, Interface { name, mac, mtu })
         });
         self.names.set_interfaces(named.collect::<HashMap<_, _>>());
+        self.desk.set_parents(self.model.parents().collect());
+        self.desk.commit();
     }
 }
 
@@ -313,8 +339,8 @@ pub(super) fn set_passive(
         (None, Some(redirect)) => {
             let (index, name) = interface(model, Some(redirect))?.unwrap_or_default();
             let way = match it.via {
-                Some(via) => way(model, index, via)?,
-                None => index | AS_IT_CAME,
+                Some(via) => model.way(index, via)?,
+                None => as_it_came(model, it.family, (index, &name))?,
             };
             Towards::Redirect { interface: name, via: it.via, way }
         }
@@ -323,8 +349,19 @@ pub(super) fn set_passive(
     Ok(desk.set_passive(it.family, ingress, to, it.rate, it.burst, life)?)
 }
 
-fn way(model: &mut Model, interface: u32, via: IpAddr) -> Result<u32, Refused> {
-    model.way(interface, via)
+/// The number of the way out of an interface with the header that a frame came with. A sub-interface has tags, which it may not have.
+fn as_it_came(model: &Model, family: PassiveFamily, (index, name): (u32, &str)) -> Result<u32, Refused> {
+    let parent = model.parents().find(|(child, _)| *child == index);
+    let Some(parent) = parent.and_then(|(_, parent)| model.name_of(parent)) else {
+        return Ok(index | AS_IT_CAME);
+    };
+    let instead = match family {
+        PassiveFamily::Other => format!("redirect to {parent}"),
+        _ => format!("name a next hop there with via, or redirect to {parent}"),
+    };
+    Err(Refused::new(format!(
+        "{family} cannot leave by {name} as it came, for it would lack the tags of {name}; {instead}"
+    )))
 }
 
 /// The index and name of an interface that somebody named.

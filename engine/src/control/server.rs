@@ -153,9 +153,7 @@ impl Server {
             if door.patience().is_zero() {
                 door = self.accept::<S>(&mut clients, door);
             }
-            for session in clients.gone.drain(..) {
-                service.leave(session);
-            }
+            clients.let_go(service);
             service.tick();
             for command in self.commands.try_iter() {
                 match command {
@@ -261,6 +259,8 @@ mod tests {
     #[derive(Default)]
     struct Echo {
         reloaded: Vec<PathBuf>,
+        /// Told of each connection that has ended: how much it asked.
+        left: Option<Sender<u32>>,
     }
 
     impl Service for Echo {
@@ -289,6 +289,10 @@ mod tests {
             *session >= HOLDS
         }
 
+        fn leave(&mut self, session: u32) {
+            self.left.iter().for_each(|left| left.send(session).expect("somebody listens"));
+        }
+
         fn reload(&mut self, file: &Path) {
             self.reloaded.push(file.to_owned());
         }
@@ -304,12 +308,15 @@ mod tests {
 
     impl Running {
         fn new() -> Running {
+            Running::with(Echo::default())
+        }
+
+        fn with(mut echo: Echo) -> Running {
             let directory = tempfile::tempdir().expect("a directory");
             let path = directory.path().join("run/engine.sock");
             let mut server = Server::bind(&path).expect("it listens");
             let remote = server.remote();
             let thread = std::thread::spawn(move || {
-                let mut echo = Echo::default();
                 server.run(&mut echo).expect("nothing ends it");
                 echo
             });
@@ -358,6 +365,23 @@ mod tests {
         assert!(ask(&mut stream, &"[".repeat(100_000)).contains("\"error\""));
         // What went wrong before has changed nothing.
         assert!(ask(&mut stream, COUNT).ends_with("\"result\":3}\n"));
+        running.stop();
+    }
+
+    #[test]
+    fn who_leaves_is_gone_at_once() {
+        let (left, leavers) = unbounded();
+        let running = Running::with(Echo { left: Some(left), ..Echo::default() });
+        let mut slowest = Duration::ZERO;
+        for _ in 0..8 {
+            let mut stream = running.connect();
+            assert!(ask(&mut stream, COUNT).ends_with("\"result\":1}\n"));
+            drop(stream);
+            let start = Instant::now();
+            assert_eq!(leavers.recv_timeout(Duration::from_secs(20)), Ok(1));
+            slowest = slowest.max(start.elapsed());
+        }
+        assert!(slowest < TICK / 2, "{slowest:?}");
         running.stop();
     }
 

@@ -1,6 +1,6 @@
 //! Sessions: what a client made for its own connection, and the time it has to come back for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Sessions whose clients are there that can be opened: connections that hold one are never shown out, and others need room beside them.
 const MAX_SESSIONS: usize = 256;
 
-/// All sessions, by token.
+/// All sessions, and what those left behind that have ended.
 #[derive(Clone, Default)]
-pub struct Sessions(HashMap<String, Held>);
+pub struct Sessions {
+    by_token: HashMap<String, Held>,
+    /// Sinks of sessions that have ended, which others use.
+    left_behind: HashSet<String>,
+}
 
 #[derive(Clone, Default)]
 struct Held {
@@ -28,7 +32,7 @@ impl Sessions {
     /// # Errors
     /// If there are too many.
     pub fn open(&mut self) -> Result<String, String> {
-        if self.0.values().filter(|held| held.left.is_none()).count() >= MAX_SESSIONS {
+        if self.by_token.values().filter(|held| held.left.is_none()).count() >= MAX_SESSIONS {
             return Err(format!(
                 "there are {MAX_SESSIONS} sessions, and there can be no more; end one, or leave out life"
             ));
@@ -36,49 +40,65 @@ impl Sessions {
         // Two keys of the system's own randomness, hashed: 128 bits that only its client knows.
         let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
         let token = format!("{:016x}{:016x}", random(), random());
-        self.0.insert(token.clone(), Held::default());
+        self.by_token.insert(token.clone(), Held::default());
         Ok(token)
     }
 
     /// A sink of the session.
     pub fn add_sink(&mut self, token: &str, sink: &str) {
-        self.0.entry(token.to_owned()).or_default().sinks.push(sink.to_owned());
+        self.by_token.entry(token.to_owned()).or_default().sinks.push(sink.to_owned());
     }
 
     /// A registration of the session.
     pub fn add_registration(&mut self, token: &str, id: u32) {
-        self.0.entry(token.to_owned()).or_default().registrations.push(id);
+        self.by_token.entry(token.to_owned()).or_default().registrations.push(id);
     }
 
     /// A registration is no more, whoever took it back.
     pub fn forget(&mut self, id: u32) {
-        self.0.values_mut().for_each(|held| held.registrations.retain(|held| *held != id));
+        self.by_token.values_mut().for_each(|held| held.registrations.retain(|held| *held != id));
     }
 
     /// The sink is deleted; one that is made later under its name is another's.
     pub fn forget_sink(&mut self, sink: &str) {
-        self.0.values_mut().for_each(|held| held.sinks.retain(|it| it != sink));
+        self.left_behind.remove(sink);
+        self.by_token.values_mut().for_each(|held| held.sinks.retain(|it| it != sink));
     }
 
     /// The client has left; what it registered.
     pub fn close(&mut self, token: &str, now: Instant) -> Option<Vec<u32>> {
-        let held = self.0.get_mut(token)?;
+        let held = self.by_token.get_mut(token)?;
         held.left = Some(now);
         Some(held.registrations.clone())
     }
 
     /// The client is back: its sinks and registrations. None if it never left, or was away too long.
     pub fn resume(&mut self, token: &str) -> Option<(Vec<String>, Vec<u32>)> {
-        let held = self.0.get_mut(token).filter(|held| held.left.is_some())?;
+        let held = self.by_token.get_mut(token).filter(|held| held.left.is_some())?;
         held.left = None;
         Some((held.sinks.clone(), held.registrations.clone()))
     }
 
+    /// Others use this sink, whose session has ended.
+    pub fn leave_behind(&mut self, sink: &str) {
+        self.left_behind.insert(sink.to_owned());
+    }
+
+    /// Whether the client that made this sink has left, and nobody else made it his own since.
+    pub fn has_left(&self, sink: &str) -> bool {
+        self.left_behind.contains(sink) || self.left_with(sink).is_some()
+    }
+
+    /// The token of the session that has this sink, if its client has left.
+    fn left_with(&self, sink: &str) -> Option<&String> {
+        let has = |held: &Held| held.left.is_some() && held.sinks.iter().any(|it| it == sink);
+        self.by_token.iter().find(|(_, held)| has(held)).map(|(token, _)| token)
+    }
+
     /// Takes out the session that has this sink, if its client has left: its sinks and registrations.
     pub fn take_left(&mut self, sink: &str) -> Option<(Vec<String>, Vec<u32>)> {
-        let has = |held: &Held| held.left.is_some() && held.sinks.iter().any(|it| it == sink);
-        let token = self.0.iter().find(|(_, held)| has(held)).map(|(token, _)| token.clone())?;
-        self.0.remove(&token).map(|held| (held.sinks, held.registrations))
+        let token = self.left_with(sink)?.clone();
+        self.by_token.remove(&token).map(|held| (held.sinks, held.registrations))
     }
 
     /// Takes out those whose clients stay away: their sinks and registrations.
@@ -86,7 +106,7 @@ impl Sessions {
         let gone = |_: &String, held: &mut Held| {
             held.left.is_some_and(|left| now.saturating_duration_since(left) >= PATIENCE)
         };
-        self.0.extract_if(gone).map(|(_, held)| (held.sinks, held.registrations)).collect()
+        self.by_token.extract_if(gone).map(|(_, held)| (held.sinks, held.registrations)).collect()
     }
 }
 
@@ -139,5 +159,15 @@ mod tests {
         assert_eq!(sessions.take_left("other"), None);
         assert_eq!(sessions.take_left("bfdd"), Some((vec!["bfdd".into()], vec![7])));
         assert_eq!(sessions.resume(&token), None);
+    }
+
+    #[test]
+    fn what_is_left_behind_is_so_until_somebody_makes_it_his_own() {
+        let mut sessions = Sessions::default();
+        assert!(!sessions.has_left("bfdd"));
+        sessions.leave_behind("bfdd");
+        assert!(sessions.has_left("bfdd"));
+        sessions.forget_sink("bfdd");
+        assert!(!sessions.has_left("bfdd"));
     }
 }

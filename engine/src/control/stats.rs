@@ -101,7 +101,9 @@ impl Control {
                 calls,
                 packets,
                 packets_per_call: ratio(packets, calls),
-                cycles_per_packet: ratio(self.sum(place.cycles), self.sum(place.timed)),
+                cycles_per_packet: Some(self.sum(place.timed))
+                    .filter(|timed| *timed > 0)
+                    .map(|timed| ratio(self.sum(place.cycles), timed)),
             }
         };
         plan.nodes.iter().enumerate().map(row).collect()

@@ -95,6 +95,12 @@ listeners! {
 pub static PIM_REGISTER: Reason =
     Reason::new("local.pim-register", Class::Mcast, "PIM register to us (RFC 7761)").limit(1000, 500);
 
+/// What is no IKE to the port that IKE shares with ESP (RFC 3948): ESP in UDP, or what keeps a translation alive.
+pub static ESP_IN_UDP: Reason =
+    Reason::new("local.esp-in-udp", Class::Mgmt, "to UDP port 4500, and no IKE (RFC 3948)").limit(1000, 400);
+/// The port.
+pub const IPSEC_NAT: u16 = 4500;
+
 /// What is behind the IP headers, as far as listeners tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -178,6 +184,14 @@ pub fn listener(
         }
     };
     Ok(specific.or_else(|| claims.of(Protocol::Ip).get(packet.meta.protocol as u16)))
+}
+
+/// Whether that is to the port of IKE and ESP, and is no IKE, which four zero bytes stand before (RFC 3948 §2.2). `payload` as above.
+pub fn is_esp_in_udp(packet: &Packet, transport: Transport, payload: u16) -> bool {
+    const MARKED: u16 = 12;
+    transport == Transport::Udp
+        && packet.l4::<4>().is_some_and(|ports| be16(ports, 2) == IPSEC_NAT)
+        && (payload < MARKED || packet.l4::<{ MARKED as usize }>().is_some_and(|udp| udp[8..] != [0; 4]))
 }
 
 #[cfg(test)]

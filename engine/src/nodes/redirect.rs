@@ -46,21 +46,32 @@ impl Node for Redirect {
 }
 
 /// Whether a packet can go that way now.
-pub fn leads_somewhere(context: &Context, way: u32) -> bool {
+pub fn leads_somewhere(context: &Context, packet: &Packet, way: u32) -> bool {
     match way & AS_IT_CAME {
-        0 => matches!(context.tables.hop(way, context.guard), Hop::Forward(_)),
-        _ => context.tables.interface(way & !AS_IT_CAME, context.guard).is_some_and(|interface| interface.up),
+        0 => match context.tables.hop(way, context.guard) {
+            Hop::Forward(adjacency) => packet.l3_len() <= adjacency.mtu as u32,
+            _ => false,
+        },
+        _ => {
+            let egress = context.tables.interface(way & !AS_IT_CAME, context.guard);
+            egress.is_some_and(|egress| egress.up && behind_link_header(packet) <= egress.mtu as u32)
+        }
     }
 }
 
-fn as_it_came(context: &Context, packet: &mut Packet, interface: u32) -> Next {
+/// Bytes of a frame that count for an MTU.
+fn behind_link_header(packet: &Packet) -> u32 {
     const LINK_HEADER: u16 = 14;
+    let header = if packet.meta.l3 == NO_OFFSET { LINK_HEADER } else { packet.meta.l3 };
+    packet.mbuf.len().saturating_sub(header as u32)
+}
+
+fn as_it_came(context: &Context, packet: &mut Packet, interface: u32) -> Next {
     let Some(egress) = context.tables.interface(interface, context.guard) else { return Next::NoWay };
     if !egress.up {
         return Next::Down;
     }
-    let header = if packet.meta.l3 == NO_OFFSET { LINK_HEADER } else { packet.meta.l3 };
-    if packet.mbuf.len().saturating_sub(header as u32) > egress.mtu as u32 {
+    if behind_link_header(packet) > egress.mtu as u32 {
         return Next::TooLong;
     }
     packet.meta.egress = interface;

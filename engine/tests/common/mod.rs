@@ -8,6 +8,7 @@ pub mod router;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use serde_json::value::RawValue;
 pub struct Rig {
     pub control: Control,
     pub workers: Vec<Worker>,
+    lcores: Vec<u32>,
     /// For each port: what it receives from, what it sends to.
     ports: Vec<(Ring, Ring)>,
     pool: Pool,
@@ -112,8 +114,8 @@ impl Rig {
         let config = Config::parse(config, "test").unwrap_or_else(|errors| panic!("{errors:?}"));
         let Engine { control, workers } =
             Engine::new(&eal, &config, 64, IdlePolicy::Spin, &socket()).expect("the engine starts");
-        let workers = workers.into_iter().map(|(_, worker)| worker).collect();
-        Rig { control, workers, ports: rings, pool, eal }
+        let (lcores, workers) = workers.into_iter().unzip();
+        Rig { control, workers, lcores, ports: rings, pool, eal }
     }
 
     /// The frames come in on the port at `port`.
@@ -169,6 +171,23 @@ impl Rig {
         self.workers = workers;
         self.turn();
         answer
+    }
+
+    /// Runs the workers on their lcores, as `puntd` does, until the first frames have gone out of any port; they are stopped in the middle
+    /// of the work that lies before the ports.
+    pub fn run_and_stop(&mut self) {
+        let Rig { workers, lcores, ports, eal, .. } = self;
+        let stop = Arc::new(AtomicBool::new(false));
+        let left = thread::scope(|scope| {
+            scope.spawn(|| {
+                while ports.iter().all(|(_, tx)| tx.len() == 0) {
+                    std::hint::spin_loop();
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+            Engine::run(lcores.iter().copied().zip(workers.drain(..)).collect(), eal, &stop)
+        });
+        *workers = left.expect("the lcores are free").into_iter().map(|(_, worker)| worker).collect();
     }
 
     /// Turns all workers until none of them finds anything to do; then they rest.

@@ -107,7 +107,7 @@ impl Client {
     }
 
     /// Receives what is there, at least one record; waits for it as long as [`set_timeout`](Client::set_timeout) says. Records in shared memory
-    /// are looked at where the engine wrote them, and count as delivered once the client asks for more.
+    /// are looked at where the engine wrote them, and count as delivered once the client asks for more, or [gives them back](Client::release).
     ///
     /// # Errors
     /// `WouldBlock` if none comes in time, or what the system says. With shared memory also why it cannot be had, and `ConnectionReset` if the
@@ -130,6 +130,15 @@ impl Client {
         Ok(self.records())
     }
 
+    /// Gives back what was received last, where it lies in shared memory: it counts as delivered, and the engine may write there. To receive
+    /// again does so by itself; this is for a client that will not for a while.
+    pub fn release(&mut self) {
+        self.received.records.clear();
+        if let Way::Shm(shm) = &mut self.way {
+            shm.release();
+        }
+    }
+
     /// How long [`receive`](Client::receive) waits; for ever by default.
     ///
     /// # Errors
@@ -142,7 +151,7 @@ impl Client {
     }
 
     fn fill(&mut self, wait: Wait) -> io::Result<()> {
-        self.received.records.clear();
+        self.release();
         match &mut self.way {
             Way::Datagrams(datagrams) => datagrams.fill(&mut self.received, wait),
             Way::Shm(shm) => shm.fill(&mut self.received, wait),

@@ -137,7 +137,6 @@ impl Shm {
 
     fn fill_from_memory(&mut self, received: &mut Received, wait: Wait) -> io::Result<()> {
         let State::Shared(memory) = &mut self.state else { return Err(io::ErrorKind::NotConnected.into()) };
-        memory.release();
         loop {
             if memory.take(received) || (wait == Wait::Yes && memory.take_soon(received)) {
                 return Ok(());
@@ -154,6 +153,13 @@ impl Shm {
                 // It goes on sleeping: who polls is woken.
                 Err(errno) => return Err(errno.into()),
             }
+        }
+    }
+
+    /// Gives back what [`fill`](Shm::fill) found.
+    pub fn release(&mut self) {
+        if let State::Shared(memory) = &mut self.state {
+            memory.release();
         }
     }
 

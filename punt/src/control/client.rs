@@ -14,8 +14,8 @@ use super::MAX_LINE;
 use super::message::{Request, Response, RpcError, code};
 use super::page::Page;
 
-/// How long an answer may take. Applying a large configuration takes seconds; this is for an engine that hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long an answer may take, for an engine that hangs or is stopped.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many items of a list are asked for at once.
 const PAGE: usize = 1024;
@@ -74,6 +74,7 @@ impl ClientError {
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    patience: Duration,
     last_id: u64,
     /// The answer being read; kept for its memory.
     line: Vec<u8>,
@@ -93,9 +94,20 @@ impl Client {
             Ok(stream)
         };
         match connect() {
-            Ok(stream) => Ok(Client { stream: BufReader::new(stream), last_id: 0, line: Vec::new() }),
+            Ok(stream) => {
+                let stream = BufReader::new(stream);
+                Ok(Client { stream, patience: PATIENCE, last_id: 0, line: Vec::new() })
+            }
             Err(source) => Err(ClientError::NoEngine { socket: socket.into(), source }),
         }
+    }
+
+    /// Says how long an answer may take from now on; 30 seconds if nothing is said.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+        // It fails only for no time at all; then what was said before holds.
+        let _ = self.stream.get_ref().set_read_timeout(Some(patience));
+        let _ = self.stream.get_ref().set_write_timeout(Some(patience));
     }
 
     /// Calls a method and waits for its result.
@@ -192,7 +204,7 @@ impl Client {
         let sent = self.stream.get_mut().write_all(&request);
         let response = self.answer(method);
         match (sent, response) {
-            (Err(error), Err(ClientError::Broken { .. })) => Err(broken(method, gone(&error))),
+            (Err(error), Err(ClientError::Broken { .. })) => Err(broken(method, gone(&error, self.patience))),
             (_, Err(error)) => Err(error),
             (_, Ok(response)) => match response.outcome {
                 // What the engine could not read at all it answers with the id null.
@@ -209,7 +221,7 @@ impl Client {
         self.line.clear();
         let mut bounded = (&mut self.stream).take(MAX_LINE as u64);
         match bounded.read_until(b'\n', &mut self.line) {
-            Err(error) => Err(broken(method, gone(&error))),
+            Err(error) => Err(broken(method, gone(&error, self.patience))),
             Ok(0) => Err(broken(method, "the engine closed the connection".into())),
             Ok(_) if self.line.last() != Some(&b'\n') => {
                 let fault = match self.line.len() {
@@ -229,11 +241,34 @@ fn broken(method: &str, fault: String) -> ClientError {
 }
 
 /// What became of the engine, as the system says it.
-fn gone(error: &io::Error) -> String {
+fn gone(error: &io::Error, patience: Duration) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("the engine does not answer within {} seconds", PATIENCE.as_secs())
+            format!(
+                "the engine does not answer within {} seconds; see whether it is stopped",
+                patience.as_secs()
+            )
         }
         _ => format!("the engine went away: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_is_stopped_is_not_waited_for_for_ever() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("puntd.sock");
+        // Its system takes us in, and it never does.
+        let _stopped = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let mut client = Client::connect(&path).expect("there is room at the door");
+        client.set_patience(Duration::from_millis(10));
+        let error = client.call("audit", ()).expect_err("nobody answers");
+        assert_eq!(
+            (error.exit_status(), error.to_string().as_str()),
+            (3, "audit: the engine does not answer within 0 seconds; see whether it is stopped")
+        );
     }
 }

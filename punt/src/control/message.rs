@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::params::Object;
+
 /// What `error.code` says.
 pub mod code {
     /// The line is no JSON.
@@ -57,18 +59,17 @@ impl Request {
         let refuse =
             |id, code, message: String| Err(Box::new(Response::error(id, RpcError::new(code, message))));
         let request: Request = match serde_json::from_slice(line) {
-            Ok(request) => request,
-            Err(error) if error.is_data() => {
-                let id = serde_json::from_slice(line)
-                    .ok()
-                    .and_then(|mut line: Value| Some(line.get_mut("id")?.take()));
-                let id = id.filter(is_id).unwrap_or(Value::Null);
-                return refuse(
-                    id,
-                    code::INVALID_REQUEST,
-                    format!("the line is no JSON-RPC 2.0 request: {error}"),
-                );
-            }
+            Ok(Object(request)) => request,
+            Err(error) if error.is_data() => match serde_json::from_slice::<Value>(line) {
+                Ok(mut value) => {
+                    let id = value.get_mut("id").map(Value::take).filter(is_id).unwrap_or(Value::Null);
+                    let fault = format!("the line is no JSON-RPC 2.0 request: {error}");
+                    return refuse(id, code::INVALID_REQUEST, fault);
+                }
+                Err(error) => {
+                    return refuse(Value::Null, code::PARSE_ERROR, format!("the line is no JSON: {error}"));
+                }
+            },
             Err(error) => {
                 return refuse(Value::Null, code::PARSE_ERROR, format!("the line is no JSON: {error}"));
             }
@@ -246,6 +247,17 @@ mod tests {
         assert!(answer(r#"{"jsonrpc":"1.0","id":3,"method":"audit"}"#).contains("\"id\":3,"));
         assert!(answer(r#"{"jsonrpc":"2.0","id":[],"method":"audit"}"#).contains("id is a number"));
         assert!(answer("[]").contains("-32600") && answer("\"x\"").contains("-32600"));
+    }
+
+    #[test]
+    fn an_array_is_no_request_whatever_stands_in_it() {
+        for line in [r#"["2.0",1,"route.del",{"prefix":"10.2.0.0/16"}]"#, r#"["2.0",null,"audit"]"#] {
+            let answer = answer(line);
+            assert!(answer.contains("-32600") && answer.contains("\"id\":null"), "{answer}");
+            assert!(answer.contains("invalid type: sequence, expected an object"), "{answer}");
+        }
+        assert!(answer(r#"[{"jsonrpc":"2.0","id":1,"method":"audit"}]"#).contains("-32600"));
+        assert!(answer(r#"["2.0",1,"#).contains("-32700"));
     }
 
     #[test]

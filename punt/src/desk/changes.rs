@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::registrations::limit_of;
 use super::{Desk, Refused, Wanted};
 use crate::class::Class;
-use crate::control::types::sink::{Life, SinkAdd};
+use crate::control::types::sink::SinkAdd;
 use crate::control::types::{ClassSet, Policed, ReasonSet};
 use crate::matching;
 use crate::policer::Rate;
@@ -142,13 +142,6 @@ impl Desk {
             .map(|it| format!("registration {} ({}, by {})", it.id, it.wanted.matching, it.wanted.owner));
         let passives = self.state.passives.iter().filter(|it| it.sink() == Some(name));
         registrations.chain(passives.map(|it| format!("the passive punt of {}", it.family))).collect()
-    }
-
-    /// Makes a sink the operator's: no configuration asks for it any more, and it stays.
-    pub fn leave_sink(&mut self, name: &str) {
-        if let Some(sink) = self.state.sinks.get_mut(name) {
-            sink.life = Life::Operator;
-        }
     }
 
     /// The name of the reason that a registration has, if it has one of its own or a built-in one.

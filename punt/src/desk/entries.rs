@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::cover::{Place, Sight};
-use super::passives::Towards;
+use super::cover::Sight;
+use super::passives::{Towards, family_of};
 use super::reasons::Reason;
 use super::registrations::Registration;
 use super::{Desk, Refused};
 use crate::class::Class;
-use crate::control::types::passive::PassiveFamily;
 use crate::dispatch::{Candidate, Delivery, Entry, Interests, Lanes, Passive, PassiveTo, Passives};
 use crate::interest::Interest;
 use crate::matching::{self, Match};
@@ -100,7 +99,7 @@ impl Desk {
     }
 
     /// The registrations to which packets of a reason may go.
-    fn takers(&self, reason: &Reason) -> impl Iterator<Item = &Registration> {
+    pub(super) fn takers<'a>(&'a self, reason: &'a Reason) -> impl Iterator<Item = &'a Registration> {
         let seeing = self.seeing(reason).into_iter();
         let registrations = seeing.filter_map(|id| Some(&**self.state.registrations.get(&id)?));
         registrations.filter(move |registration| !self.is_elsewhere(registration, reason))
@@ -149,12 +148,7 @@ impl Desk {
 
     /// What is to become of packets of `reason` that nobody claimed.
     fn passives_of(&self, reason: &Reason) -> Passives {
-        let family = match reason.name() {
-            "ip4.unclaimed" => PassiveFamily::Ip4,
-            "ip6.unclaimed" => PassiveFamily::Ip6,
-            "l2.unclaimed" => PassiveFamily::Other,
-            _ => return Passives::default(),
-        };
+        let Some(family) = family_of(reason) else { return Passives::default() };
         let mut passives = Passives::default();
         for entry in self.state.passives.iter().filter(|entry| entry.family == family) {
             let to = match &entry.to {
@@ -184,6 +178,13 @@ impl Desk {
                 }
             }
         }
+        // Resolved here, so that workers look once.
+        let of_parent = |(child, parent): (&u32, &u32)| {
+            let own = passives.interfaces.contains_key(child);
+            passives.interfaces.get(parent).filter(|_| !own).map(|passive| (*child, passive.clone()))
+        };
+        let of_parents: Vec<_> = self.parents.iter().filter_map(of_parent).collect();
+        passives.interfaces.extend(of_parents);
         passives
     }
 

@@ -144,6 +144,8 @@ pub struct Desk {
     fairness: Vec<Fairness>,
     state: State,
     relations: Relations,
+    /// The interface of which each sub-interface is a part.
+    parents: BTreeMap<u32, u32>,
     /// The cells that built-in reasons have.
     owners: BTreeMap<Cell, u32>,
     /// Who has frames that nobody routes.
@@ -215,6 +217,7 @@ impl Desk {
             fairness,
             state: State { reasons: std::iter::once(None).collect(), ..State::default() },
             relations: Relations::default(),
+            parents: BTreeMap::new(),
             owners: BTreeMap::new(),
             link: LinkClaims::default(),
             ids: Ids::default(),

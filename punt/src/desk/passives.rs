@@ -1,9 +1,11 @@
 //! The passive punt as it is set: what becomes of packets that nothing claimed.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::registrations::limit_of;
+use super::reasons::Reason;
+use super::registrations::{Registration, Wanted, limit_of};
 use super::{Desk, Refused};
 use crate::control::types::Policed;
 use crate::control::types::passive::PassiveFamily;
@@ -56,6 +58,12 @@ impl PassiveEntry {
     }
 }
 
+/// The family of packets that nobody claimed, if those of a reason are.
+pub(super) fn family_of(reason: &Reason) -> Option<PassiveFamily> {
+    let name = reason.base_name();
+    UNCLAIMED.iter().find(|(_, it)| *it == name).map(|(family, _)| *family)
+}
+
 /// Where nothing is set.
 const UNCLAIMED: [(PassiveFamily, &str); 3] = [
     (PassiveFamily::Ip4, "ip4.unclaimed"),
@@ -82,6 +90,7 @@ impl Desk {
         {
             return Err(self.no_sink(sink));
         }
+        self.check_exclusive(family, &interface, &to)?;
         let limit = limit_of(rate, burst);
         let entry = PassiveEntry {
             family,
@@ -102,6 +111,76 @@ impl Desk {
             .into_iter()
             .try_for_each(|index| self.make_lanes(index))
             .inspect_err(|_| (self.state.passives, self.state.set_policers) = before)
+    }
+
+    /// Whether somebody alone may have packets that are to go elsewhere, too.
+    fn check_exclusive(
+        &self,
+        family: PassiveFamily,
+        interface: &Option<(u32, String)>,
+        to: &Towards,
+    ) -> Result<(), Refused> {
+        let sink = match to {
+            Towards::Drop => return Ok(()),
+            Towards::Sink(sink) => Some(sink.as_str()),
+            Towards::Redirect { .. } => None,
+        };
+        let reasons = self.unclaimed(family).into_iter().filter_map(|at| self.by_index(at));
+        for (reason, it) in reasons.flat_map(|reason| self.takers(reason).map(move |it| (reason, it))) {
+            let Registration { id, wanted, interest, .. } = it;
+            if wanted.exclusive
+                && Some(wanted.sink.as_str()) != sink
+                && self.is_of(interface, interest.interface)
+                && self.seen(interest, reason).is_some()
+            {
+                return Err(Refused(format!(
+                    "the passive punt of {family} is in the way of the exclusive registration {id} ({} for sink {}, by {}); unregister that first",
+                    wanted.matching, wanted.sink, wanted.owner
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A passive entry by which somebody else has packets of these reasons that are wanted by one alone.
+    pub(super) fn passive_beside(&self, wanted: &Wanted, reasons: &[u32]) -> Result<(), Refused> {
+        let interface = wanted.interface.as_ref().map(|(index, _)| *index);
+        let beside = |it: &&PassiveEntry| {
+            it.to != Towards::Drop
+                && it.sink() != Some(wanted.sink.as_str())
+                && self.is_of(&it.interface, interface)
+                && self.unclaimed(it.family).iter().any(|at| reasons.contains(at))
+        };
+        match self.state.passives.iter().find(beside).filter(|_| wanted.exclusive) {
+            None => Ok(()),
+            Some(PassiveEntry { family, to, .. }) => {
+                let to = match to {
+                    Towards::Sink(sink) => format!("sink {sink}"),
+                    Towards::Redirect { interface, .. } => format!("interface {interface}"),
+                    Towards::Drop => "nowhere".to_owned(),
+                };
+                Err(Refused(format!(
+                    "{} cannot be exclusive beside the passive punt of {family} to {to}; set that otherwise first",
+                    wanted.matching
+                )))
+            }
+        }
+    }
+
+    /// Whether what is set for `interface` may be for packets that came in at one.
+    fn is_of(&self, interface: &Option<(u32, String)>, index: Option<u32>) -> bool {
+        match (interface, index) {
+            (Some((of, _)), Some(index)) => *of == index || self.parents.get(&index) == Some(of),
+            _ => true,
+        }
+    }
+
+    /// Says which sub-interfaces are parts of which interfaces: one without an entry of its own has its parent's.
+    pub fn set_parents(&mut self, parents: BTreeMap<u32, u32>) {
+        if self.parents != parents {
+            self.parents = parents;
+            PassiveFamily::ALL.into_iter().for_each(|family| self.touch_unclaimed(family));
+        }
     }
 
     /// Makes what is set for a family and an interface the configuration's.
@@ -149,9 +228,12 @@ impl Desk {
         self.touched.reasons.extend(self.unclaimed(family));
     }
 
-    /// The index of the reason of packets of a family that nothing claimed.
-    pub(super) fn unclaimed(&self, family: PassiveFamily) -> Option<u32> {
-        let (_, name) = UNCLAIMED.iter().find(|(it, _)| *it == family)?;
-        self.named(name)
+    /// The indices of the reasons of packets of a family that nobody claimed: the built-in one, and those that registrations made of it.
+    pub(super) fn unclaimed(&self, family: PassiveFamily) -> Vec<u32> {
+        let Some((_, name)) = UNCLAIMED.iter().find(|(it, _)| *it == family) else { return Vec::new() };
+        let made = format!("{name}@");
+        let after = self.relations.names.range(made.clone()..);
+        let made = after.take_while(|(name, _)| name.starts_with(&made)).map(|(_, at)| *at);
+        self.named(name).into_iter().chain(made).collect()
     }
 }

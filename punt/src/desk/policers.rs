@@ -96,7 +96,7 @@ impl Desk {
             Policed::Registration(id) => {
                 self.state.registrations.get(id).map_or_else(Vec::new, |it| self.seen_by(&it.interest))
             }
-            Policed::Passive { family, .. } => self.unclaimed(*family).into_iter().collect(),
+            Policed::Passive { family, .. } => self.unclaimed(*family),
         }
     }
 

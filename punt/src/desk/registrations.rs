@@ -124,6 +124,7 @@ impl Desk {
         self.state.registrations.insert_mut(id, registration.clone());
         self.note_registration(&registration);
         let touched = self.touch(&registration);
+        self.passive_beside(&registration.wanted, &touched).inspect_err(|_| _ = self.remove(id))?;
         let is_new = self.ids.reason > made;
         let lanes = touched.into_iter().try_for_each(|index| match self.by_index(index).cloned() {
             // Others may want what it makes, too.

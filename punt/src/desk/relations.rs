@@ -78,7 +78,7 @@ impl Reason {
     }
 
     /// What it is called without the number of the registration that made it.
-    fn base_name(&self) -> &str {
+    pub(super) fn base_name(&self) -> &str {
         self.name().split_once('@').map_or(self.name(), |(base, _)| base)
     }
 }

@@ -90,6 +90,7 @@ impl Desk {
                     errors: books.settled.errors.get() + books.sum(|worker| &worker.errors),
                     ring_full: books.sum(|worker| &worker.ring_full),
                     refused: books.sum(|worker| &worker.refused),
+                    refused_sink: books.sum(|worker| &worker.refused_sink),
                     packets: books.sum(|worker| &worker.packets),
                 },
             }
@@ -110,7 +111,8 @@ impl Desk {
                 Towards::Drop => {}
             }
             let packets = it.books.sum(|worker| &worker.packets);
-            let refused = it.books.sum(|worker| &worker.refused);
+            let refused =
+                it.books.sum(|worker| &worker.refused) + it.books.sum(|worker| &worker.refused_sink);
             let misses = it.books.sum(|worker| &worker.errors);
             PassiveRow {
                 family: it.family,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::registrations::{limit_of, limit_or_none};
 use super::{Desk, Refused, State};
@@ -10,9 +11,16 @@ use crate::control::types::Policed;
 use crate::control::types::sink::{Life, SinkAdd, SinkCounters, SinkState};
 use crate::dispatch::Lanes;
 use crate::lane::Lane;
+use crate::place::Place;
 use crate::policer::{Limit, Policer};
 use crate::sink::{MAX_SINKS, Settled, Sink};
 use crate::target::Target;
+
+/// So long is the client of a sink that is deleted waited for if it takes nothing. Who deletes it waits for that, and everybody else at the
+/// control socket.
+const OF_ONE: Duration = Duration::from_millis(50);
+/// The same when the engine ends, and nobody waits any more.
+const OF_ALL: Duration = Duration::from_secs(1);
 
 /// What a desk needs of the machine: the threads of sinks.
 pub trait Means: Send {
@@ -29,8 +37,14 @@ pub trait Means: Send {
     fn settle(&self, id: u32, books: Option<Arc<Settled>>);
 
     /// Where a target's packets end up, however it is spelled; none if others may go there, too.
-    fn place(&self, target: &Target) -> Option<String> {
-        target.place(Path::new(""))
+    fn place(&self, target: &Target) -> Option<Place> {
+        Place::of(target, Path::new(""))
+    }
+
+    /// What the engine itself has there, if anything.
+    fn own(&self, place: &Place) -> Option<String> {
+        let _ = place;
+        None
     }
 }
 
@@ -42,9 +56,12 @@ pub trait Open: Send + Sync {
     fn inject(&self) -> Option<String>;
     /// Packets injected, refused, and from somebody else.
     fn injected(&self) -> [u64; 3];
-    /// Tells the thread to end and does not wait for it, so that many can end at once.
-    fn ask_to_close(&self) {}
-    /// Ends the thread, after it has put away what it can in a short time.
+    /// Tells the thread to end when its client has taken what is there, or takes nothing more after `patience`, and does not wait for it, so
+    /// that many can end at once.
+    fn ask_to_close(&self, patience: Duration) {
+        let _ = patience;
+    }
+    /// Ends the thread; waits for it as long as was said.
     fn close(&self);
 }
 
@@ -131,7 +148,10 @@ impl Desk {
             )));
         }
         let place = self.means.place(target);
-        let same_place = |closing: &SinkEntry| place.is_some() && self.means.place(&closing.target) == place;
+        let same_place = |closing: &SinkEntry| {
+            let there = self.means.place(&closing.target);
+            there.zip(place.as_ref()).is_some_and(|(there, place)| there.meets(place))
+        };
         if self.closing.iter().any(|closing| closing.sink.name == *name || same_place(closing)) {
             // Its thread must let go of its sockets first.
             self.flush();
@@ -142,11 +162,7 @@ impl Desk {
         let slot = (0..MAX_SINKS).find(|slot| !taken(slot)).ok_or_else(|| {
             Refused(format!("there are {MAX_SINKS} sinks, and there can be no more; delete one first"))
         })?;
-        let there = |(_, sink): &(&String, &SinkEntry)| self.means.place(&sink.target) == place;
-        if let Some((other, sink)) = self.state.sinks.iter().find(there).filter(|_| place.is_some()) {
-            let target = &sink.target;
-            return Err(Refused(format!("sink {other} goes to {target} already; write another target")));
-        }
+        self.check_place(target)?;
         let sink = Arc::new(match target {
             Target::Shm(_) => Sink::shared(name.clone(), slot, self.workers).map_err(|error| {
                 Refused(format!("sink {name} gets no memory to share with its client: {error}"))
@@ -166,6 +182,26 @@ impl Desk {
             open,
         };
         self.state.sinks.insert(name.clone(), entry);
+        Ok(())
+    }
+
+    /// Whether something else is where a target's packets would go.
+    fn check_place(&self, target: &Target) -> Result<(), Refused> {
+        let Some(place) = self.means.place(target) else { return Ok(()) };
+        let taken = |what: String| Err(Refused(format!("{what}; write another target")));
+        if let Some(own) = self.means.own(&place) {
+            return taken(format!("{target} is {own}"));
+        }
+        for (name, sink) in &self.state.sinks {
+            if self.means.place(&sink.target).is_some_and(|there| there.meets(&place)) {
+                return taken(format!("sink {name} goes to {} already", sink.target));
+            }
+            // What a TAP takes in comes to no path.
+            let inject = sink.open.inject().filter(|inject| inject.starts_with(['/', '@']));
+            if inject.is_some_and(|inject| Place::of_socket(&inject).meets(&place)) {
+                return taken(format!("at {target} the client of sink {name} sends what it injects"));
+            }
+        }
         Ok(())
     }
 
@@ -203,6 +239,35 @@ impl Desk {
         }
     }
 
+    /// Where a sink goes, if there is one of that name.
+    pub fn target_of(&self, name: &str) -> Option<&Target> {
+        self.state.sinks.get(name).map(|sink| &sink.target)
+    }
+
+    /// Whoever made a sink has gone, and others use it: it is theirs.
+    pub fn leave_sink(&mut self, name: &str) {
+        if let Some(sink) = self.state.sinks.get_mut(name) {
+            sink.life = Life::Operator;
+        }
+    }
+
+    /// Makes a sink that is there already the one that is wanted, with all that goes there.
+    ///
+    /// # Errors
+    /// If there is none of that name, or its limit makes no sense.
+    pub fn take_over_sink(&mut self, wanted: &SinkAdd) -> Result<(), Refused> {
+        wanted.check()?;
+        let limit = limit_of(wanted.rate, wanted.burst);
+        let Some(sink) = self.state.sinks.get_mut(&wanted.name) else {
+            return Err(self.no_sink(&wanted.name));
+        };
+        sink.life = wanted.life;
+        if std::mem::replace(&mut sink.limit, limit) != limit {
+            self.reset_policer(&Policed::Sink(wanted.name.clone()));
+        }
+        Ok(())
+    }
+
     /// Where the client of a sink sends what it wants injected.
     pub fn inject_of(&self, name: &str) -> Option<String> {
         self.state.sinks.get(name)?.open.inject()
@@ -223,7 +288,7 @@ impl Desk {
             let now = self.state.sinks.get(&entry.sink.name);
             !now.is_some_and(|now| Arc::ptr_eq(&now.sink, &entry.sink))
         });
-        close_all(closing);
+        close_all(closing, OF_ONE);
     }
 
     /// Gives sinks that come back the lanes that were made for them after `after` left them, for their threads have them already. Returns
@@ -252,12 +317,12 @@ impl Desk {
 
     /// Ends the threads of all sinks: the workers have left.
     pub fn close(&mut self) {
-        close_all(std::mem::take(&mut self.state.sinks).into_values().collect());
+        close_all(std::mem::take(&mut self.state.sinks).into_values().collect(), OF_ALL);
     }
 }
 
 /// Ends their threads, all at once.
-fn close_all(entries: Vec<SinkEntry>) {
-    entries.iter().for_each(|entry| entry.open.ask_to_close());
+fn close_all(entries: Vec<SinkEntry>, patience: Duration) {
+    entries.iter().for_each(|entry| entry.open.ask_to_close(patience));
     entries.iter().for_each(|entry| entry.open.close());
 }

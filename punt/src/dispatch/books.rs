@@ -51,8 +51,10 @@ pub struct Registered {
 pub struct Offered {
     /// Packets that it covered.
     pub packets: Count,
-    /// Refused by its policer, or its sink's.
+    /// Refused by its policer.
     pub refused: Count,
+    /// Refused by its sink's policer.
+    pub refused_sink: Count,
     /// For which there was no room.
     pub ring_full: Count,
     /// That came while the sink was suspended.

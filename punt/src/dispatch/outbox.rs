@@ -11,7 +11,7 @@ use crate::class::Class;
 use crate::clock::Clock;
 use crate::facts::Facts;
 use crate::lane::Lane;
-use crate::policer::{Gates, Limits, Policer, Refused, Share, Source, Talkers, Verdict};
+use crate::policer::{Colour, Gates, Limits, Policer, Refused, Share, Source, Talkers, Verdict};
 use crate::record::{self, Header};
 use crate::sink::Dirty;
 
@@ -45,8 +45,34 @@ struct Run<'a, P> {
     now: u64,
 }
 
-/// In which queue a packet waits, or what else became of it.
-type Judged = Result<Class, Fate>;
+/// In which queue a packet waits and what colour it has, or what else became of it.
+type Judged = Result<Passed, Fate>;
+
+/// What the stages before the copy have made of a packet that they let pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Passed {
+    class: Class,
+    colour: Colour,
+}
+
+impl Passed {
+    const fn green(class: Class) -> Passed {
+        Passed { class, colour: Colour::Green }
+    }
+
+    /// What a policer makes of it that is aware of the colour it has; `None` if that drops it. It waits in no higher class than before. What
+    /// is red and passes nevertheless is yellow for whoever comes after: red is what is to be dropped.
+    #[inline(always)]
+    fn by(self, policer: &Policer, now: u64, bytes: u32) -> Option<Passed> {
+        let colour = policer.colour(now, bytes, self.colour);
+        let class = match policer.action(colour) {
+            Verdict::Pass => self.class,
+            Verdict::Demote(lower) => lower.min(self.class),
+            Verdict::Drop => return None,
+        };
+        Some(Passed { class, colour: colour.min(Colour::Yellow) })
+    }
+}
 
 /// Packets that are judged together, at most.
 const TOGETHER: usize = 64;
@@ -107,7 +133,7 @@ impl Outbox {
     /// Notes who sent packets.
     #[inline(always)]
     fn note(&self, entry: &Entry, packets: &[impl Punted], now: u64, refused: impl Fn(usize) -> bool) {
-        let who = |at: usize| (packets[at].tag().interface, packets[at].source(), refused(at));
+        let who = |at: usize| (packets[at].interface(), packets[at].source(), refused(at));
         self.fairness.talkers.count_all(now, entry.id, packets.len(), who);
     }
 
@@ -138,10 +164,10 @@ impl Outbox {
         for alike in judged.chunk_by(|one, next| one == next) {
             let (packets, others) = rest.split_at(alike.len());
             rest = others;
-            let Ok(class) = alike[0] else { continue };
+            let Ok(passed) = alike[0] else { continue };
             for delivery in &run.entry.deliveries {
                 if let Some(candidate) = delivery.candidate(&Facts::default()) {
-                    self.deliver(delivery, candidate, class, &Run { packets, ..*run });
+                    self.deliver(delivery, candidate, passed, &Run { packets, ..*run });
                 }
             }
         }
@@ -151,7 +177,7 @@ impl Outbox {
     fn offer_some<P: Punted>(&mut self, run: &Run<'_, P>, packet: &P, reason: u32) -> Judged {
         let entry = run.entry;
         let facts = if entry.looks { Facts { reason, ..packet.facts() } } else { Facts::default() };
-        let passive = entry.passive.of(packet.tag().interface);
+        let passive = entry.passive.of(packet.interface());
         let wanted = |delivery: &Delivery| delivery.candidate(&facts).is_some();
         let (mut policer, mut passively) = (&entry.policer, None);
         match passive.map(|passive| (passive, &passive.to)) {
@@ -181,7 +207,7 @@ impl Outbox {
         let mut judged = [Err(Fate::NoSink)];
         self.judge(run, policer, &mut judged);
         let [judged] = judged;
-        let Ok(class) = judged else {
+        let Ok(passed) = judged else {
             if let Some((passive, _)) = passively {
                 passive.registration.of(self.worker).packets.add(1);
                 passive.registration.of(self.worker).refused.add(1);
@@ -190,14 +216,14 @@ impl Outbox {
         };
         for delivery in &entry.deliveries {
             if let Some(candidate) = delivery.candidate(&facts) {
-                self.deliver(delivery, candidate, class, run);
+                self.deliver(delivery, candidate, passed, run);
             }
         }
         if let Some((_, delivery)) = passively
             && !entry.deliveries.iter().any(|other| other.sink.slot == delivery.sink.slot && wanted(other))
             && let Some(candidate) = &delivery.all
         {
-            self.deliver(delivery, candidate, class, run);
+            self.deliver(delivery, candidate, passed, run);
         }
         judged
     }
@@ -206,15 +232,15 @@ impl Outbox {
     #[inline(always)]
     fn judge<P: Punted>(&mut self, run: &Run<'_, P>, policer: &Policer, judged: &mut [Judged]) {
         if run.entry.is_unlimited(policer) {
-            return judged.fill(Ok(run.entry.class));
+            return judged.fill(Ok(Passed::green(run.entry.class)));
         }
         // A flood is mostly packets of one source, or of few: whom the share refused just now it refuses again, for in a burst no time passes.
         let mut refused = None;
         for (packet, judged) in run.packets.iter().zip(judged) {
-            let who = (packet.tag().interface, packet.source());
+            let who = (packet.interface(), packet.source());
             *judged = match refused {
                 Some((before, fate)) if before == who => Err(fate),
-                _ => match self.share(run, policer, who) {
+                _ => match self.share(run, policer, who, packet.len()) {
                     Ok(()) => {
                         refused = None;
                         self.limits(run, policer, packet.len())
@@ -235,10 +261,12 @@ impl Outbox {
         run: &Run<'_, P>,
         policer: &Policer,
         (interface, source): (u32, Source),
+        bytes: u32,
     ) -> Result<(), Fate> {
         let (entry, share) = (run.entry, &self.fairness.share);
         let limits = Limits { share: &entry.share, policer, budget: &entry.budget, class: entry.class };
-        share.take(&mut self.gates, run.now, &limits, interface, source).map_err(|refused| match refused {
+        let taken = share.take(&mut self.gates, run.now, &limits, interface, source, bytes);
+        taken.map_err(|refused| match refused {
             Refused::Source => Fate::RefusedSource,
             Refused::Interface => Fate::RefusedInterface,
             Refused::Reason => Fate::RefusedReason,
@@ -249,12 +277,8 @@ impl Outbox {
     /// Reason, class.
     #[inline(always)]
     fn limits<P>(&self, run: &Run<'_, P>, policer: &Policer, bytes: u32) -> Judged {
-        let class = match policer.take(run.now, bytes) {
-            Verdict::Pass => run.entry.class,
-            Verdict::Demote(lower) => lower,
-            Verdict::Drop => return Err(Fate::RefusedReason),
-        };
-        if run.entry.budget.take(class, run.now) { Ok(class) } else { Err(Fate::RefusedClass) }
+        let passed = Passed::green(run.entry.class).by(policer, run.now, bytes).ok_or(Fate::RefusedReason)?;
+        if run.entry.budget.take(passed.class, run.now) { Ok(passed) } else { Err(Fate::RefusedClass) }
     }
 
     /// Offers accepted packets to one sink.
@@ -262,21 +286,21 @@ impl Outbox {
         &mut self,
         delivery: &Delivery,
         candidate: &Candidate,
-        class: Class,
+        passed: Passed,
         run: &Run<'_, P>,
     ) {
         let (books, packets) = (candidate.registration.of(self.worker), run.packets.len() as u64);
         books.packets.add(packets);
-        let Some(lane) = delivery.lane(class, self.worker) else { return };
+        let Some(lane) = delivery.lane(passed.class, self.worker) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(packets);
             return lane.lose(packets, lane.offers.errors.of(errno));
         }
         if candidate.policer.is_unlimited() && delivery.policer.is_unlimited() {
-            return self.write(delivery, candidate, (class, lane), run);
+            return self.write(delivery, candidate, (passed.class, lane), run);
         }
         for packet in run.packets {
-            if let Some(place) = self.police(delivery, candidate, (class, lane), packet.len(), run.now) {
+            if let Some(place) = self.police(delivery, candidate, (passed, lane), packet.len(), run.now) {
                 self.write(delivery, candidate, place, &Run { packets: slice::from_ref(packet), ..*run });
             }
         }
@@ -287,27 +311,24 @@ impl Outbox {
         &self,
         delivery: &'a Delivery,
         candidate: &Candidate,
-        (mut class, mut lane): (Class, &'a Arc<Lane>),
+        (mut passed, mut lane): (Passed, &'a Arc<Lane>),
         bytes: u32,
         now: u64,
     ) -> Option<(Class, &'a Arc<Lane>)> {
+        let books = candidate.registration.of(self.worker);
         for (at, policer) in [&candidate.policer, &delivery.policer].into_iter().enumerate() {
-            match policer.take(now, bytes) {
-                Verdict::Pass => {}
-                Verdict::Demote(lower) => {
-                    if let Some(lower_lane) = delivery.own_lane(lower, self.worker) {
-                        (class, lane) = (lower, lower_lane);
-                    }
-                }
-                Verdict::Drop => {
-                    candidate.registration.of(self.worker).refused.add(1);
-                    let refused = [&lane.offers.refused_registration, &lane.offers.refused_sink][at];
-                    lane.lose(1, refused);
-                    return None;
-                }
-            }
+            let Some(next) = passed.by(policer, now, bytes) else {
+                // The first that refuses is the one that counts.
+                [&books.refused, &books.refused_sink][at].add(1);
+                lane.lose(1, [&lane.offers.refused_registration, &lane.offers.refused_sink][at]);
+                return None;
+            };
+            let own =
+                if next.class == passed.class { None } else { delivery.own_lane(next.class, self.worker) };
+            let class = own.map_or(passed.class, |_| next.class);
+            (passed, lane) = (Passed { class, ..next }, own.unwrap_or(lane));
         }
-        Some((class, lane))
+        Some((passed.class, lane))
     }
 
     /// Copies packets into a lane's ring. Once it is full, it is full for the rest of the burst.

@@ -240,6 +240,24 @@ impl Bucket {
         }
     }
 
+    /// Makes it full.
+    pub(crate) fn fill_up(&self, now: u64) {
+        let _held = self.limit.lock();
+        let mut state = self.state.load(Ordering::Acquire);
+        loop {
+            let terms = self.terms[(state & 1) as usize].read();
+            if terms.scale.unlimited() {
+                return;
+            }
+            let here = terms.scale.position(now.saturating_sub(self.start));
+            let next = Scale::back(here, terms.scale.depth) << 1 | state & 1;
+            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(newer) => state = newer,
+            }
+        }
+    }
+
     /// Leaves at most so many tokens, as a bucket that takes over from another one has to begin.
     pub(crate) fn lower(&self, tokens: u64, now: u64) {
         let _held = self.limit.lock();

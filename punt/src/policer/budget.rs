@@ -119,6 +119,12 @@ impl Shape {
         }
     }
 
+    /// How long a packet of a class's minimum takes to earn, in 2^-16 ticks.
+    fn step(&self, class: Class, hz: u64) -> u64 {
+        let (minimum, _) = self.classes[class as usize];
+        (u128::from(hz) << 16).checked_div(minimum.into()).map_or(0, |step| step.min(u64::MAX.into()) as u64)
+    }
+
     fn limit(&self) -> Limit {
         let Rate::PerSecond(total) = self.total else { return Limit::UNLIMITED };
         let all: u64 = self.classes.iter().map(|(minimum, _)| burst(*minimum)).sum();
@@ -152,6 +158,7 @@ pub struct Budget {
     classes: [Part; 8],
     /// Held while figures change, never by a worker.
     shape: Mutex<Shape>,
+    hz: u64,
 }
 
 /// What one class has of it.
@@ -161,6 +168,8 @@ struct Part {
     kept: AtomicU64,
     /// What may come at once of its minimum, or of its cap if it has none.
     depth: AtomicU64,
+    /// How long a packet of its minimum takes to earn, in 2^-16 ticks; 0 if it has none.
+    step: AtomicU64,
     /// Who had it.
     share: ClassShare,
 }
@@ -175,9 +184,11 @@ impl Budget {
                 meter: Meter::new(&shape.meter(class), hz, now),
                 kept: AtomicU64::new(shape.kept_above(class)),
                 depth: AtomicU64::new(shape.depth(class)),
+                step: AtomicU64::new(shape.step(class, hz)),
                 share: ClassShare::new(),
             }),
             shape: Mutex::new(shape),
+            hz,
         }
     }
 
@@ -221,7 +232,8 @@ impl Budget {
         }
         let (green, yellow) = part.meter.tokens(now);
         let tokens = yellow.min(green.max(self.total.tokens(now).saturating_sub(kept)));
-        Some(Room { tokens, depth: part.depth.load(Ordering::Relaxed) })
+        let (depth, step) = (part.depth.load(Ordering::Relaxed), part.step.load(Ordering::Relaxed));
+        Some(Room { tokens, sure: green.min(tokens), depth, step })
     }
 
     /// The figures that are in force.
@@ -265,6 +277,7 @@ impl Budget {
             }
             part.kept.store(shape.kept_above(class), Ordering::Relaxed);
             part.depth.store(shape.depth(class), Ordering::Relaxed);
+            part.step.store(shape.step(class, self.hz), Ordering::Relaxed);
         }
         if shape.limit() != held.limit() {
             self.total.set(shape.limit(), now);

@@ -4,6 +4,7 @@
 //! busiest one has credit, and a reason without any must leave as many of the class's packets as there are sources of other reasons.
 
 use super::activity::Activity;
+use super::part::Part;
 use super::share::{ReasonShare, advance};
 use super::sync::{AtomicU64, Ordering};
 
@@ -16,6 +17,8 @@ pub(crate) struct ClassShare {
     clock: AtomicU64,
     /// Of all its reasons.
     pub activity: Activity,
+    /// How many reasons want something.
+    pub reasons: Activity,
 }
 
 /// What a class has for one of its reasons at one moment.
@@ -23,8 +26,12 @@ pub(crate) struct ClassShare {
 pub(crate) struct Room {
     /// Packets that could pass.
     pub tokens: u64,
+    /// Those of them that are of its minimum.
+    pub sure: u64,
     /// Packets that it is sure to have when nobody has taken any for long.
     pub depth: u64,
+    /// How long a packet of its minimum takes to earn, in 2^-16 ticks; 0 if it has none.
+    pub step: u64,
 }
 
 /// What holds for all sources of a reason in its class at one moment.
@@ -32,6 +39,12 @@ pub(crate) struct Room {
 pub(crate) struct ClassGate {
     /// Packets that it has room for.
     pub tokens: u64,
+    /// Of these, kept for whoever is within its part.
+    pub floor: u64,
+    /// The part of this interface of this reason.
+    pub part: Part,
+    /// So few are left of the minimum that all that is taken is taken of parts.
+    pub low: bool,
     /// How far the reason lags behind.
     pub credit: u64,
     /// Packets to be kept for other reasons, for other interfaces of this one, and for other sources of the interface.
@@ -42,13 +55,21 @@ pub(crate) struct ClassGate {
 
 impl ClassGate {
     /// Nothing limits the class.
-    pub const OPEN: ClassGate =
-        ClassGate { tokens: u64::MAX, credit: 0, for_reasons: 0, for_interfaces: 0, for_sources: 0 };
+    pub const OPEN: ClassGate = ClassGate {
+        tokens: u64::MAX,
+        floor: 0,
+        part: Part::NONE,
+        low: false,
+        credit: 0,
+        for_reasons: 0,
+        for_interfaces: 0,
+        for_sources: 0,
+    };
 }
 
 impl ClassShare {
     pub fn new() -> ClassShare {
-        ClassShare { clock: AtomicU64::new(1 << 32), activity: Activity::new() }
+        ClassShare { clock: AtomicU64::new(1 << 32), activity: Activity::new(), reasons: Activity::new() }
     }
 
     /// How far a reason lags behind.

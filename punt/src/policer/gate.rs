@@ -1,6 +1,7 @@
 //! What a worker needs to know of a reason and an interface, during one burst, to judge their sources.
 
 use super::class_share::{ClassGate, REASON_CREDIT};
+use super::part::Part;
 use super::seat::{SOURCE_CREDIT, Seat};
 use super::share::ReasonShare;
 use super::source::Source;
@@ -25,6 +26,15 @@ pub enum Refused {
     /// The source, interface or reason, among those of the class, which has less left than the reason. To be counted as refused by the
     /// class.
     Class,
+}
+
+/// What a packet is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The part of its interface.
+    Part,
+    /// What nobody is sure to have.
+    Rest,
 }
 
 /// What one worker knows, during one burst, of the pairs of reason and interface that it has met. A worker makes
@@ -54,10 +64,22 @@ pub(super) struct Gate {
     pub key: u64,
     /// Nothing is to be said here.
     pub open: bool,
+    /// Nothing is to be said but what ceilings say.
+    pub free: bool,
     /// There is but one source, or none.
     pub alone: bool,
     pub pair: Option<usize>,
     pub tokens: u64,
+    /// Of these, kept for interfaces that are within their part.
+    pub floor: u64,
+    /// The part of this interface.
+    pub part: Part,
+    /// So few are left that all that is taken is taken of parts.
+    pub low: bool,
+    /// Bytes that stand for a packet; 0 where packets count.
+    pub unit: u64,
+    /// How many interfaces want something.
+    pub interfaces: u64,
     /// How far the interface lags behind.
     pub credit: u64,
     /// Where its busiest source stands.
@@ -83,9 +105,15 @@ impl Gate {
         now: u64::MAX,
         key: 0,
         open: false,
+        free: false,
         alone: false,
         pair: None,
         tokens: 0,
+        floor: 0,
+        part: Part::NONE,
+        low: false,
+        unit: 0,
+        interfaces: 1,
         credit: 0,
         clock: 1 << 32,
         others: (0, 0),
@@ -98,30 +126,44 @@ impl Gate {
         why: Refused::Source,
     };
 
-    /// Whether there are more tokens than have to be kept from this source.
+    /// Whether this source may have a token: of those that are nobody's, if there are more than have to be kept from it, or of its
+    /// interface's part.
     #[inline]
-    pub fn judge(&self, seat: &Seat<'_>) -> Result<(), Refused> {
+    pub fn judge(&self, seat: &Seat<'_>) -> Result<Of, Refused> {
         let lack = SOURCE_CREDIT - seat.credit(self.clock);
         let (of_interface, of_source) = self.kept(lack, self.for_interfaces, self.for_sources);
-        if self.tokens > of_interface + of_source {
-            return Ok(());
+        if self.tokens > self.floor + of_interface + of_source {
+            return Ok(if self.low { Of::Part } else { Of::Rest });
+        }
+        if self.part.holds(lack, SOURCE_CREDIT) {
+            return Ok(Of::Part);
         }
         Err(match () {
             _ if self.alone && seat.way.is_some() => Refused::Reason,
-            _ if self.tokens > of_interface => Refused::Source,
+            _ if self.tokens > self.floor + of_interface || self.part.holds(0, 1) => Refused::Source,
             _ => Refused::Interface,
         })
     }
 
-    /// Whether the class has more room than has to be kept from this source.
+    /// The same of the class's room.
     #[inline]
-    pub fn fits(&self, class: &ClassGate, seat: &Seat<'_>) -> bool {
+    pub fn fits(&self, class: &ClassGate, seat: &Seat<'_>) -> Option<Of> {
         let lack = SOURCE_CREDIT - seat.credit(self.clock);
         let (of_interface, of_source) = self.kept(lack, class.for_interfaces, class.for_sources);
         // A part of its reason's credit is kept from the source, too.
         let lent = class.credit.saturating_sub(lack);
         let of_reason = class.for_reasons * (REASON_CREDIT - lent) / REASON_CREDIT;
-        class.tokens > of_reason + of_interface + of_source
+        if class.tokens > class.floor + of_reason + of_interface + of_source {
+            return Some(if class.low { Of::Part } else { Of::Rest });
+        }
+        (class.tokens > 0 && class.part.holds(lack, SOURCE_CREDIT)).then_some(Of::Part)
+    }
+
+    /// Whether nobody passes, whatever credit it has: the interface has had its part, and what is left is for others.
+    #[inline]
+    pub fn is_shut(&self) -> bool {
+        let (of_interface, _) = self.kept(0, self.for_interfaces, self.for_sources);
+        !self.alone && self.tokens <= self.floor + of_interface && !self.part.holds(0, 1)
     }
 
     /// What is kept from a source that lacks so much credit, of what is to be kept for other interfaces and for other sources.
@@ -135,7 +177,7 @@ impl Gate {
 
     /// Notes who is refused, and that tokens are short, of whichever has too few.
     #[inline]
-    pub fn refuse(&mut self, of: &ReasonShare, epoch: u16, source: Source, why: Refused) -> Refused {
+    pub fn refuse(&mut self, of: &ReasonShare, epoch: u32, source: Source, why: Refused) -> Refused {
         if why != Refused::Class && !self.marked {
             of.activity.mark_short(epoch);
             self.marked = true;

@@ -137,6 +137,8 @@ fn settle_one(scale: Scale, empty: u64, ticks: u64) -> (u64, u64, u64) {
     let here = scale.position(ticks);
     let earned = Scale::earned(empty, here);
     match earned.checked_sub(scale.depth) {
+        // Another worker may have seen a newer clock, up to which all that a bucket without a depth earns has run over already.
+        Some(0) => (scale.depth, empty, 0),
         Some(over) => (scale.depth, Scale::back(here, scale.depth), over),
         None => (earned, empty, 0),
     }
@@ -337,6 +339,17 @@ impl Meter {
             let (_, settled) = self.terms(word).settle(State::of(word), ticks);
             let next = settled.word(word & 1);
             (next != word).then_some(next)
+        });
+    }
+
+    /// Makes both full.
+    pub(crate) fn fill_up(&self, now: u64) {
+        let _held = self.config.lock();
+        let ticks = self.ticks(now);
+        self.replace(self.state.load(Ordering::Acquire), |word| {
+            let terms = self.terms(word);
+            let full = Tokens { first: terms.first.depth, second: terms.second.depth };
+            Some(terms.with(full, ticks).word(word & 1))
         });
     }
 

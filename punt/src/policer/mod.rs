@@ -24,6 +24,7 @@ mod ceiling;
 mod class_share;
 mod gate;
 mod meter;
+mod part;
 mod scale;
 mod seat;
 mod source;
@@ -59,7 +60,26 @@ pub struct Policer {
     inner: Inner,
     /// What is done with yellow (bits 8–15) and red (bits 0–7) packets.
     actions: AtomicU64,
+    /// How long a packet's worth takes to earn, in 2^-16 ticks; 0 = for ever, or no time.
+    step: AtomicU64,
+    /// Bytes that stand for a packet where bytes count; 0 where packets do.
+    unit: AtomicU64,
+    /// When a change of figures last gave what was not earned, or took what was, in ticks from 1; 0 = never.
+    changed: AtomicU64,
     hz: u64,
+}
+
+/// What a policer could let pass at one moment, in packets.
+#[derive(Clone, Copy)]
+pub(crate) struct Fill {
+    pub tokens: u64,
+    pub depth: u64,
+    /// How long one takes to earn, in 2^-16 ticks; 0 where none is sure to come.
+    pub step: u64,
+    /// Bytes that stand for a packet; 0 where packets count.
+    pub unit: u64,
+    /// Nothing can pass, of however many bytes it is.
+    pub empty: bool,
 }
 
 enum Inner {
@@ -82,25 +102,115 @@ impl Policer {
             Kind::Single => Inner::Single(Bucket::new(limit, config.unit, hz, now)),
             _ => Inner::Coloured(Meter::new(config, hz, now)),
         };
-        Policer { inner, actions: AtomicU64::new(pack(config)), hz }
+        let [step, unit, changed] = [0; 3].map(AtomicU64::new);
+        let policer = Policer { inner, actions: AtomicU64::new(pack(config)), step, unit, changed, hz };
+        policer.note_pace(config);
+        policer
     }
 
-    /// Another policer with what this one has earned.
+    /// Writes down how fast packets are earned.
+    fn note_pace(&self, config: &Config) {
+        let ((peak, _), plus) = (config.second(), |a: Rate, b: Rate| match (a, b) {
+            (Rate::PerSecond(a), Rate::PerSecond(b)) => Rate::PerSecond(a.saturating_add(b)),
+            _ => Rate::Unlimited,
+        });
+        let depth = Policer::depth(config);
+        let rate = match config.kind {
+            Kind::Single | Kind::Rfc2697 => config.rate,
+            Kind::Rfc2698 => peak,
+            Kind::Rfc4115 => plus(config.rate, peak),
+        };
+        let (unit, tokens) = match config.unit {
+            Unit::Packets => (0, 1),
+            Unit::Bits => ((depth / UNITS).clamp(1, 1_500), 8 * (depth / UNITS).clamp(1, 1_500)),
+        };
+        let step = match rate {
+            Rate::Unlimited | Rate::PerSecond(0) => 0,
+            Rate::PerSecond(rate) => (u128::from(self.hz) * u128::from(tokens) << 16) / u128::from(rate),
+        };
+        self.unit.store(unit, Ordering::Relaxed);
+        self.step.store(u64::try_from(step).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Another policer with what this one has earned: as many packets or bytes, or from one to the other as great a part of the bursts.
+    /// One that is full stays full, as with [`configure`](Policer::configure).
     ///
     /// While both are in use, what had been earned may be spent in both, once.
     pub fn with_config(&self, config: &Config, now: u64) -> Policer {
-        let new = Policer::new(config, self.hz, now);
-        if self.config().unit == config.unit {
-            let (first, second) = match &self.inner {
-                Inner::Single(bucket) => (bucket.tokens(now), u64::MAX),
-                Inner::Coloured(meter) => meter.tokens(now),
-            };
-            match &new.inner {
-                Inner::Single(bucket) => bucket.lower(first, now),
-                Inner::Coloured(meter) => meter.lower(first, second, now),
-            }
+        let (new, old) = (Policer::new(config, self.hz, now), self.config());
+        new.changed.store(self.changed.load(Ordering::Relaxed), Ordering::Relaxed);
+        if new.stays_full(self.is_full(now), now) {
+            return new;
+        }
+        let (first, second) = match &self.inner {
+            Inner::Single(bucket) => (bucket.tokens(now), None),
+            Inner::Coloured(meter) => (meter.tokens(now).0, Some(meter.tokens(now).1)),
+        };
+        let carry = |tokens: u64, depth: u64, into: u64| match old.unit == config.unit {
+            true => tokens,
+            false => (u128::from(tokens.min(depth)) * u128::from(into) / u128::from(depth.max(1))) as u64,
+        };
+        let ((_, old_excess), (_, excess)) = (old.second(), config.second());
+        let first = carry(first, old.burst, config.burst);
+        let second = match second {
+            Some(second) => carry(second, old_excess, excess),
+            // The peak's bucket holds all that the committed one does; the others are for what overflows or is beyond.
+            None if config.kind == Kind::Rfc2698 => first,
+            None => 0,
+        };
+        match &new.inner {
+            Inner::Single(bucket) => bucket.lower(first, now),
+            Inner::Coloured(meter) => meter.lower(first, second, now),
         }
         new
+    }
+
+    /// Whether it holds all that it can.
+    fn is_full(&self, now: u64) -> bool {
+        let config = self.config();
+        match &self.inner {
+            Inner::Single(bucket) => bucket.tokens(now) >= config.burst,
+            Inner::Coloured(meter) => {
+                let (first, second) = meter.tokens(now);
+                first >= config.burst && second >= config.second().1
+            }
+        }
+    }
+
+    /// Whether one that was full before a change may be full after it: if, since the last change that gave or took something, it had the time
+    /// to earn what it can hold now. So changes that are made again and again refill nothing.
+    fn stays_full(&self, was_full: bool, now: u64) -> bool {
+        let (step, unit) = (self.step.load(Ordering::Relaxed), self.unit.load(Ordering::Relaxed));
+        let depth = Policer::depth(&self.config());
+        let fills = (u128::from(depth.checked_div(unit).unwrap_or(depth)) * u128::from(step)) >> 16;
+        let changed = self.changed.swap(now.saturating_add(1), Ordering::Relaxed);
+        let full = was_full && (changed == 0 || u128::from((now + 1).saturating_sub(changed)) >= fills);
+        if was_full && !full {
+            self.changed.store(changed, Ordering::Relaxed);
+        }
+        full
+    }
+
+    /// What can come at once before any is red.
+    fn depth(config: &Config) -> u64 {
+        let (_, excess) = config.second();
+        match config.kind {
+            Kind::Single => config.burst,
+            Kind::Rfc2698 => excess,
+            Kind::Rfc2697 | Kind::Rfc4115 => config.burst.saturating_add(excess),
+        }
+    }
+
+    /// After a change: full if it was and may be.
+    fn keep_full(&self, before: &Config, was_full: bool, now: u64) {
+        let after = self.config();
+        let same = (before.burst, before.excess, before.kind) == (after.burst, after.excess, after.kind);
+        if !same && self.stays_full(was_full, now) {
+            match &self.inner {
+                Inner::Single(bucket) => bucket.fill_up(now),
+                Inner::Coloured(meter) => meter.fill_up(now),
+            }
+        }
     }
 
     /// Whether it lets everything pass, so that it need not be asked.
@@ -159,23 +269,33 @@ impl Policer {
         }
     }
 
-    /// Packets that could pass now beside those that could at once at most; `None` when unlimited.
+    /// What could pass now; `None` when it refuses nothing: it is unlimited, or red packets go on, too.
     ///
-    /// Where bytes count, a packet stands for 1,500 of them.
+    /// Where bytes count, 1,500 of them stand for a packet, or fewer where the burst would hold only a few packets.
     #[inline]
-    pub(crate) fn fill(&self, now: u64) -> Option<(u64, u64)> {
-        let (fill, bytes) = match &self.inner {
-            Inner::Single(bucket) => (bucket.fill(now), bucket.unit() == Unit::Bits),
-            Inner::Coloured(meter) => (meter.fill(now), meter.bytes()),
+    pub(crate) fn fill(&self, now: u64) -> Option<Fill> {
+        if self.action(Colour::Red) != Verdict::Drop {
+            return None;
+        }
+        let (tokens, depth) = match &self.inner {
+            Inner::Single(bucket) => bucket.fill(now)?,
+            Inner::Coloured(meter) => meter.fill(now)?,
         };
-        if bytes { fill.map(|(tokens, depth)| (tokens / 1_500, depth / 1_500)) } else { fill }
+        let (step, unit) = (self.step.load(Ordering::Relaxed), self.unit.load(Ordering::Relaxed));
+        let fill = Fill { tokens, depth, step, unit, empty: tokens == 0 };
+        Some(if unit == 0 { fill } else { Fill { tokens: tokens / unit, depth: depth / unit, ..fill } })
     }
 
-    /// Whether it drops every packet for which there is no whole token, of however many bytes it is.
+    /// Whether a packet of so many bytes would go to a lower class now.
     #[inline]
-    pub(crate) fn drops_without_token(&self) -> bool {
-        matches!(&self.inner, Inner::Single(bucket) if bucket.unit() == Unit::Packets)
-            && self.action(Colour::Red) == Verdict::Drop
+    pub(crate) fn would_demote(&self, now: u64, bytes: u32) -> bool {
+        match &self.inner {
+            Inner::Single(_) => false,
+            Inner::Coloured(meter) => {
+                matches!(self.action(Colour::Yellow), Verdict::Demote(_))
+                    && meter.tokens(now).0 < if meter.bytes() { bytes.into() } else { 1 }
+            }
+        }
     }
 
     /// The committed rate and burst.
@@ -201,21 +321,26 @@ impl Policer {
         Config { yellow: self.action(Colour::Yellow), red: self.action(Colour::Red), ..config }
     }
 
-    /// Another committed rate and burst from now on, while workers take; what was earned stays, up to the burst.
+    /// Another committed rate and burst from now on, while workers take; what was earned stays, up to the burst, and what is full stays full.
     pub fn set(&self, limit: Limit, now: u64) {
+        let (before, was_full) = (self.config(), self.is_full(now));
         match &self.inner {
             Inner::Single(bucket) => bucket.set(limit, now),
             Inner::Coloured(meter) => {
                 meter.set(&Config { rate: limit.rate, burst: limit.burst, ..meter.config() }, now);
             }
         }
+        self.note_pace(&self.config());
+        self.keep_full(&before, was_full, now);
     }
 
-    /// Any other figures from now on, while workers take; what was earned stays, up to the bursts.
+    /// Any other figures from now on, while workers take; what was earned stays, up to the bursts, and what is full stays full, but not
+    /// twice within the time that it takes to fill.
     ///
     /// Returns `false`, and changes nothing, when it takes [another policer](Policer::with_config): from a single
     /// bucket to two or back, or from packets to bytes or back.
     pub fn configure(&self, config: &Config, now: u64) -> bool {
+        let (before, was_full) = (self.config(), self.is_full(now));
         match &self.inner {
             Inner::Single(bucket) if config.kind == Kind::Single && config.unit == bucket.unit() => {
                 bucket.set(Limit { rate: config.rate, burst: config.burst }, now);
@@ -226,6 +351,8 @@ impl Policer {
             _ => return false,
         }
         self.actions.store(pack(config), Ordering::Relaxed);
+        self.note_pace(config);
+        self.keep_full(&before, was_full, now);
         true
     }
 
@@ -243,6 +370,9 @@ impl fmt::Debug for Policer {
         f.debug_tuple("Policer").field(&self.config()).finish()
     }
 }
+
+/// A burst of bytes holds as many packets as this, in the eyes of the share, however small it is.
+const UNITS: u64 = 64;
 
 const PASS: u8 = 0xff;
 const DROP: u8 = 0xfe;

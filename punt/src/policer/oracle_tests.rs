@@ -138,8 +138,9 @@ impl Oracle {
         right
     }
 
-    fn set(&mut self, config: Config, now: u64) {
-        let (first, second) = self.tokens(now);
+    /// Other figures; `full` says that what was full stays so.
+    fn set(&mut self, config: Config, now: u64, full: bool) {
+        let (first, second) = if full { (i128::MAX, i128::MAX) } else { self.tokens(now) };
         self.config = config;
         let (depth, excess) = self.depths();
         (self.first, self.second, self.last) = (first.min(depth), second.min(excess), now);
@@ -152,9 +153,10 @@ fn magnitude(bits: u32) -> impl Strategy<Value = u64> {
     (0..bits, any::<u64>()).prop_map(|(bits, any)| (1 << bits) | any & ((1 << bits) - 1))
 }
 
-/// Rates up to 10^9, bursts up to a million.
+/// Rates up to 10^9, bursts up to a million, and such as hold nothing or one.
 fn figures() -> impl Strategy<Value = (u64, u64, u64, u64)> {
-    (magnitude(30), magnitude(20), magnitude(30), magnitude(20)).prop_map(|(rate, burst, peak, excess)| {
+    let burst = || prop_oneof![6 => magnitude(20), 1 => Just(0), 1 => Just(1)];
+    (magnitude(30), burst(), magnitude(30), burst()).prop_map(|(rate, burst, peak, excess)| {
         (rate.min(1_000_000_000), burst, peak.min(1_000_000_000), excess)
     })
 }
@@ -227,8 +229,9 @@ proptest! {
                 }
                 Event::Set(figures) => {
                     policy = config(kind, unit, figures);
+                    let full = policer.is_full(start + ticks);
                     prop_assert!(policer.configure(&policy, start + ticks));
-                    oracle.set(policy, ticks);
+                    oracle.set(policy, ticks, full && policer.is_full(start + ticks));
                 }
             }
         }

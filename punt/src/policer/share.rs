@@ -19,10 +19,11 @@
 //! shared by all workers. A packet that is refused stores nothing. Who falls out of the table is a newcomer when
 //! it comes again. Only fairness is at stake here: that a reason keeps its rate is its policer's business.
 
-use super::activity::Activity;
+use super::activity::{Activity, EPOCHS};
 use super::ceiling::Ceiling;
 use super::class_share::ClassGate;
-use super::gate::{Gate, Gates, INTERFACE_CREDIT, Refused};
+use super::gate::{Gate, Gates, INTERFACE_CREDIT, Of, Refused};
+use super::part::{Part, Whole};
 use super::rate::Rate;
 use super::seat::{SOURCE_CREDIT, Seat, Set, WAYS};
 use super::source::Source;
@@ -66,6 +67,10 @@ pub struct ReasonShare {
     /// Where it stands on its class's clock.
     pub(super) stands: AtomicU64,
     pub(super) activity: Activity,
+    /// How many interfaces want something.
+    interfaces: Activity,
+    /// When it wanted something of its class, in epochs from 1.
+    wanted: AtomicU64,
     source: Ceiling,
     interface: Ceiling,
 }
@@ -78,6 +83,8 @@ impl ReasonShare {
             clock: AtomicU64::new(1 << 32),
             stands: AtomicU64::new(0),
             activity: Activity::new(),
+            interfaces: Activity::new(),
+            wanted: AtomicU64::new(0),
             source: Ceiling::none(),
             interface: Ceiling::none(),
         }
@@ -110,6 +117,11 @@ struct Pair {
     /// When it was empty, in ticks, where the reason has an `--interface-rate`.
     empty: AtomicU64,
     activity: Activity,
+    /// When it wanted something, whether it got it or not, in epochs from 1.
+    wanted: AtomicU64,
+    /// Up to when its part is used, of the reason and of the class, in ticks.
+    used: AtomicU64,
+    used_of_class: AtomicU64,
 }
 
 /// The source share of one engine, shared by all workers.
@@ -132,6 +144,9 @@ impl Share {
             clock: AtomicU64::new(0),
             empty: AtomicU64::new(0),
             activity: Activity::new(),
+            wanted: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            used_of_class: AtomicU64::new(0),
         };
         Share {
             secret: secret.map(AtomicU64::new),
@@ -152,7 +167,7 @@ impl Share {
         }
     }
 
-    /// Whether this packet may go on to its reason's policer; its part is charged. `gates` are this worker's.
+    /// Whether this packet of so many bytes may go on to its reason's policer; its part is charged. `gates` are this worker's.
     ///
     /// # Errors
     /// Who had more than its part, when the reason or its class runs short.
@@ -164,6 +179,7 @@ impl Share {
         limits: &Limits<'_>,
         interface: u32,
         source: Source,
+        bytes: u32,
     ) -> Result<(), Refused> {
         let of = limits.share;
         let key = u64::from(of.id) << 32 | u64::from(interface);
@@ -182,10 +198,17 @@ impl Share {
         }
         let hash = self.hash(key, source.bits());
         let seat = self.find_seat(hash);
-        match gate.judge(&seat).and_then(|()| self.judge_in_class(gate, now, limits, &seat)) {
-            Ok(()) => {
+        let judged = match gate.free {
+            true => Ok((Of::Rest, Of::Rest)),
+            false => gate.judge(&seat).and_then(|of_reason| {
+                let of_class = self.judge_in_class(gate, now, limits, &seat, bytes)?;
+                Ok((of_reason, of_class))
+            }),
+        };
+        match judged {
+            Ok(taken) => {
                 gate.now = u64::MAX; // one token less: look again for the next packet
-                self.charge(now, limits, gate.pair.map(|pair| &self.pairs[pair]), seat, (key, hash))
+                self.charge(now, limits, gate, (seat, hash), (bytes, taken))
             }
             Err(why) => Err(gate.refuse(of, self.epoch_at(now), source, why)),
         }
@@ -198,75 +221,93 @@ impl Share {
         now: u64,
         limits: &Limits<'_>,
         seat: &Seat<'_>,
-    ) -> Result<(), Refused> {
+        bytes: u32,
+    ) -> Result<Of, Refused> {
         let of_class = match gate.class {
             Some(known) => known,
-            None => *gate.class.insert(self.class_gate(now, limits, gate.others)),
+            // What is demoted takes of the lower class what is there.
+            None if limits.policer.would_demote(now, bytes) => return Ok(Of::Rest),
+            None => *gate.class.insert(self.class_gate(now, limits, gate)),
         };
-        if gate.fits(&of_class, seat) {
-            return Ok(());
+        if let Some(taken) = gate.fits(&of_class, seat) {
+            return Ok(taken);
         }
         limits.budget.share(limits.class).activity.mark_short(self.epoch_at(now));
         Err(Refused::Class)
     }
 
     /// What holds for all sources of a reason in its class at this moment, where there are so many others in the reason and in the interface.
-    fn class_gate(&self, now: u64, limits: &Limits<'_>, others: (u64, u64)) -> ClassGate {
+    fn class_gate(&self, now: u64, limits: &Limits<'_>, gate: &Gate) -> ClassGate {
         let Some(room) = limits.budget.room(limits.class, now) else {
             return ClassGate::OPEN;
         };
         let (epoch, share) = (self.epoch_at(now), limits.budget.share(limits.class));
         let ((all, short), (here, _)) = (share.activity.count(epoch), limits.share.activity.count(epoch));
         let newcomers = if short || all > 1 { CLASS_NEWCOMERS.min(room.depth / 32) } else { 0 };
+        share.reasons.add_once(&limits.share.wanted, epoch);
+        let (half, of) = (room.depth / 2, share.reasons.count(epoch).0.max(1) * gate.interfaces);
+        let pair = gate.pair.filter(|_| of > 1).map(|pair| &self.pairs[pair]);
+        let whole = Whole { step: room.step, half, of, sources: gate.others.1 + newcomers };
+        let floor = if of > 1 && room.step > 0 { half } else { 0 };
         // All that is kept together is less than the class is sure to have, or nobody could have the rest.
-        let most = room.depth / 8 * 3;
+        let (above, most) = (room.depth - floor, (room.depth - floor) / 8 * 3);
         ClassGate {
             tokens: room.tokens,
+            floor,
+            part: pair.map_or(Part::NONE, |pair| Part::new(whole, &pair.used_of_class, now)),
+            low: room.sure <= half,
             credit: share.credit(limits.share),
-            for_reasons: (room.depth / 8).min(all.saturating_sub(here) + newcomers),
-            for_interfaces: most.min(others.0 + newcomers),
-            for_sources: most.min(others.1 + newcomers),
+            for_reasons: (above / 8).min(all.saturating_sub(here) + newcomers),
+            for_interfaces: most.min(gate.others.0 + newcomers),
+            for_sources: most.min(gate.others.1 + newcomers),
         }
     }
 
     /// What holds for all sources of one interface in one reason at this moment.
     fn gate(&self, now: u64, of: &ReasonShare, policer: &Policer, key: u64) -> Gate {
         let mut gate = Gate { key, now, ..Gate::NONE };
-        let fill = policer.fill(now);
-        if fill.is_none() && !of.has_ceilings() {
+        let (fill, ceilings) = (policer.fill(now), of.has_ceilings());
+        if fill.is_none() && !ceilings {
             return Gate { open: true, ..gate };
         }
-        let (tokens, depth) = fill.unwrap_or((u64::MAX, 0));
         let epoch = self.epoch_at(now);
-        if tokens == 0 && policer.drops_without_token() {
+        gate.pair = self.find_pair(key).or_else(|| self.place(of, key, epoch));
+        let Some(fill) = fill else { return Gate { free: true, ..gate } };
+        if let Some(pair) = gate.pair {
+            of.interfaces.add_once(&self.pairs[pair].wanted, epoch);
+        }
+        if fill.empty {
             return Gate { shut: Some(Refused::Reason), ..gate };
         }
-        if tokens == 0 {
+        if fill.tokens == 0 {
             of.activity.mark_short(epoch);
-            return Gate { open: true, ..gate }; // the policer will say no
+            return Gate { open: !ceilings, free: true, ..gate }; // the policer knows how many bytes there are
         }
         let (all, short) = of.activity.count(epoch);
         // Of a small burst nothing can be kept: it would be most of it.
-        let newcomers = if short { NEWCOMERS.min(depth / 32) } else { 0 };
-        let mut here = 0;
-        gate.pair = self.find_pair(key);
+        let newcomers = if short { NEWCOMERS.min(fill.depth / 32) } else { 0 };
+        let half = fill.depth / 2;
+        gate.interfaces = of.interfaces.count(epoch).0.max(1);
+        (gate.tokens, gate.unit, gate.low) = (fill.tokens, fill.unit, fill.tokens <= half);
+        gate.floor = if gate.interfaces > 1 { half } else { 0 };
         gate.credit = NEW_INTERFACE;
+        let mut here = 0;
         if let Some(pair) = gate.pair {
             let pair = &self.pairs[pair];
             let lag = of.clock.load(Ordering::Relaxed).wrapping_sub(pair.stands.load(Ordering::Relaxed));
             gate.credit = lag.min(INTERFACE_CREDIT);
             gate.clock = pair.clock.load(Ordering::Relaxed);
             here = pair.activity.count(epoch).0;
+            let sources = here.saturating_sub(1) + newcomers;
+            let whole = Whole { step: fill.step, half, of: gate.interfaces, sources };
+            gate.part = Part::new(whole, &pair.used, now);
         }
-        let most = depth / 8 * 3;
-        gate.tokens = tokens;
-        gate.alone = all <= 1;
+        let most = (fill.depth - gate.floor) / 8 * 3;
+        gate.alone = all <= 1 && gate.interfaces <= 1;
         gate.others = (all.saturating_sub(here), here.saturating_sub(1));
         gate.for_interfaces = most.min(gate.others.0 + newcomers);
         gate.for_sources = most.min(gate.others.1 + newcomers);
-        if !gate.alone && tokens <= gate.kept(0, gate.for_interfaces, gate.for_sources).0 {
-            gate.shut = Some(Refused::Interface);
-        }
+        gate.shut = gate.is_shut().then_some(Refused::Interface);
         gate
     }
 
@@ -275,24 +316,34 @@ impl Share {
         &self,
         now: u64,
         limits: &Limits<'_>,
-        pair: Option<&Pair>,
-        seat: Seat<'_>,
-        (key, hash): (u64, u64),
+        gate: &Gate,
+        (seat, hash): (Seat<'_>, u64),
+        (bytes, (of_reason, of_class)): (u32, (Of, Of)),
     ) -> Result<(), Refused> {
         let of = limits.share;
         let epoch = self.epoch_at(now);
         let (way, was) = seat.way.map_or_else(|| seat.oldest(epoch as u8), |way| (way, seat.word));
         let empty = if seat.way.is_some() { seat.set.empty[way].load(Ordering::Relaxed) } else { 0 };
         let source_empty = of.source.next(empty, now).ok_or(Refused::Source)?;
+        let pair = gate.pair.map(|pair| &self.pairs[pair]);
         let empty = pair.map_or(0, |pair| pair.empty.load(Ordering::Relaxed));
         let interface_empty = of.interface.next(empty, now).ok_or(Refused::Interface)?;
 
-        let pair = pair.unwrap_or_else(|| self.place(of, key));
+        let pair = pair.unwrap_or_else(|| self.replace(of, gate.key, epoch));
         let stands = advance(&of.clock, pair.stands.load(Ordering::Relaxed), INTERFACE_CREDIT);
         pair.stands.store(stands, Ordering::Relaxed);
         pair.empty.store(interface_empty, Ordering::Relaxed);
+        if of_reason == Of::Part {
+            let packets = (u64::from(bytes) << 8).checked_div(gate.unit).unwrap_or(1 << 8);
+            gate.part.take(&pair.used, now, packets);
+        }
         let class = limits.budget.share(limits.class);
-        class.charge(of);
+        if let Some(gate) = &gate.class {
+            class.charge(of);
+            if of_class == Of::Part {
+                gate.part.take(&pair.used_of_class, now, 1 << 8);
+            }
+        }
 
         let clock = pair.clock.load(Ordering::Relaxed);
         let stands = advance(&pair.clock, clock.wrapping_sub(seat.credit(clock)), SOURCE_CREDIT);
@@ -310,8 +361,8 @@ impl Share {
     }
 
     #[inline]
-    fn epoch_at(&self, now: u64) -> u16 {
-        (now.saturating_sub(self.start) >> self.epoch) as u16
+    fn epoch_at(&self, now: u64) -> u32 {
+        (now.saturating_sub(self.start) >> self.epoch) as u32 & EPOCHS
     }
 
     #[inline]
@@ -344,20 +395,42 @@ impl Share {
         self.near(key).find(|&pair| self.pairs[pair].key.load(Ordering::Relaxed) == key)
     }
 
-    /// A slot for a pair that has none: a free one, or that of the pair that was quiet for longest.
+    /// A slot for a pair that has none: a free one, or that of the pair that was quiet for longest, if any was.
     #[cold]
-    fn place(&self, of: &ReasonShare, key: u64) -> &Pair {
-        let age = |&pair: &usize| match self.pairs[pair].key.load(Ordering::Relaxed) {
+    fn place(&self, of: &ReasonShare, key: u64, epoch: u32) -> Option<usize> {
+        let (slot, wanted) = self.longest_quiet(key);
+        (wanted + 2 < u64::from(epoch) + 1 || wanted == 0).then(|| {
+            self.settle(&self.pairs[slot], of, key, 0);
+            slot
+        })
+    }
+
+    /// The same, even if none was quiet. It is not counted as one more.
+    #[cold]
+    fn replace(&self, of: &ReasonShare, key: u64, epoch: u32) -> &Pair {
+        let pair = &self.pairs[self.longest_quiet(key).0];
+        self.settle(pair, of, key, u64::from(epoch) + 1);
+        pair
+    }
+
+    /// Where a pair may be placed, and when something was wanted there, in epochs from 1; 0 where nobody is.
+    fn longest_quiet(&self, key: u64) -> (usize, u64) {
+        let wanted = |slot: usize| match self.pairs[slot].key.load(Ordering::Relaxed) {
             0 => 0,
-            _ => 1 + self.pairs[pair].activity.latest(),
+            _ => self.pairs[slot].wanted.load(Ordering::Relaxed).max(1),
         };
-        let pair = &self.pairs[self.near(key).min_by_key(age).unwrap_or(0)];
+        self.near(key).map(|slot| (slot, wanted(slot))).min_by_key(|it| it.1).unwrap_or_default()
+    }
+
+    fn settle(&self, pair: &Pair, of: &ReasonShare, key: u64, wanted: u64) {
         pair.key.store(key, Ordering::Relaxed);
         pair.clock.store(1 << 32, Ordering::Relaxed);
-        pair.empty.store(0, Ordering::Relaxed);
+        for it in [&pair.empty, &pair.used, &pair.used_of_class] {
+            it.store(0, Ordering::Relaxed);
+        }
         pair.stands.store(of.clock.load(Ordering::Relaxed).wrapping_sub(NEW_INTERFACE), Ordering::Relaxed);
         pair.activity.clear();
-        pair
+        pair.wanted.store(wanted, Ordering::Relaxed);
     }
 }
 

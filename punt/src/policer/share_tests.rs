@@ -41,7 +41,7 @@ impl Punt {
     }
 
     fn judge(&self, now: u64, interface: u32, source: Source) -> Result<(), Refused> {
-        self.share.take(&mut self.gates.borrow_mut(), now, &self.limits(), interface, source)
+        self.share.take(&mut self.gates.borrow_mut(), now, &self.limits(), interface, source, 60)
     }
 
     fn offer(&self, now: u64, interface: u32, source: u32) -> bool {
@@ -51,6 +51,7 @@ impl Punt {
 }
 
 /// Packets that come at a steady rate from some sources in turn.
+#[derive(Clone)]
 struct Stream {
     interface: u32,
     first: u32,
@@ -152,6 +153,96 @@ fn nor_beside_a_flooder_of_their_own_and_spoofed_sources_of_another_interface() 
     assert!(got[0] > 200 && got[1] < 1_300, "{got:?}");
 }
 
+/// A flood of interface 2: so many sources, packets a second, seconds.
+type Phase = (u32, u64, u64);
+
+const SPOOFED: Phase = (65_536, 300_000, 4);
+const HEAVY: Phase = (1, 300_000, 3);
+const ORDINARY: Phase = (1, 500, 4);
+const MANY: Phase = (64, 300_000, 3);
+const NOTHING: Phase = (1, 1, 5);
+
+/// Lets floods of interface 2 follow each other beside streams of interface 1, and says which phase each lost how many packets in.
+fn lost_in_sequence(punt: &Punt, quiet: &mut [Stream], phases: &[Phase]) -> Vec<(usize, Phase, u64)> {
+    let (mut losses, mut second) = (Vec::new(), 1);
+    run(punt, quiet, second);
+    for &(sources, pps, seconds) in phases {
+        let before: Vec<u64> = quiet.iter().map(|stream| stream.sent - stream.passed).collect();
+        let flood = Stream::new(2, 100_000, sources, pps, second * HZ);
+        let mut all: Vec<Stream> = quiet.iter().cloned().chain([flood]).collect();
+        second += seconds;
+        run(punt, &mut all, second);
+        quiet.iter_mut().zip(all).for_each(|(quiet, ran)| *quiet = ran);
+        let lost = quiet.iter().zip(before).map(|(stream, before)| stream.sent - stream.passed - before);
+        losses.extend(
+            lost.enumerate().filter(|it| it.1 > 0).map(|(at, lost)| (at, (sources, pps, seconds), lost)),
+        );
+    }
+    losses
+}
+
+const SEQUENCES: [&[Phase]; 6] = [
+    &[SPOOFED, ORDINARY, SPOOFED],
+    &[SPOOFED, HEAVY, SPOOFED],
+    &[HEAVY, SPOOFED, MANY, SPOOFED],
+    &[MANY, SPOOFED, ORDINARY, MANY],
+    &[NOTHING, SPOOFED, NOTHING, HEAVY],
+    &[ORDINARY, MANY, NOTHING, SPOOFED, HEAVY, SPOOFED],
+];
+
+#[test]
+fn nor_beside_floods_of_another_interface_that_follow_each_other() {
+    for (rate, burst) in [(600, 300), (1_000, 500), (1_000, 1_000), (10_000, 5_000)] {
+        for phases in SEQUENCES {
+            let quiet = Stream::new(1, 1, 100, rate / 3 - 7, 0);
+            let lost = lost_in_sequence(&Punt::new(rate, burst), &mut [quiet], phases);
+            assert_eq!(lost, [], "{rate}/{burst}, {phases:?}");
+        }
+    }
+}
+
+/// As many as 100, and as few as one, at whatever they want below their interface's half.
+#[test]
+fn nor_do_other_numbers_of_quiet_sources_beside_such_floods() {
+    for (rate, burst, sources, pps) in
+        [(600, 300, 1, 100), (10_000, 5_000, 8, 1_600), (1_000, 500, 8, 200), (600, 300, 20, 20)]
+    {
+        for phases in SEQUENCES {
+            let quiet = Stream::new(1, 1, sources, pps, 0);
+            let lost = lost_in_sequence(&Punt::new(rate, burst), &mut [quiet], phases);
+            assert_eq!(lost, [], "{sources} sources at {pps} of {rate}/{burst}, {phases:?}");
+        }
+    }
+}
+
+#[test]
+fn nor_does_a_busier_one_among_them() {
+    for phases in SEQUENCES {
+        let mut streams = [Stream::quiet(1), Stream::new(1, 200, 1, 20, 0)];
+        assert_eq!(lost_in_sequence(&Punt::new(RATE, BURST), &mut streams, phases), [], "{phases:?}");
+    }
+}
+
+/// The flood is one that a clock moves with and others that lag behind it, in one stream.
+#[test]
+fn nor_do_they_beside_a_flooder_and_spoofed_sources_of_one_interface() {
+    for (rate, burst) in SHIPPED {
+        let floods = [Stream::new(2, 1_000, 1, 100_000, HZ), Stream::new(2, 2_000, 65_536, 200_000, HZ)];
+        assert_eq!(beside(floods, rate, burst).0, 0, "{rate}");
+    }
+}
+
+/// A flood of their own interface gets what they leave of its half, however the other interface's goes on.
+#[test]
+fn nor_beside_a_flooder_of_their_own_while_others_follow_each_other() {
+    for phases in SEQUENCES {
+        let punt = Punt::new(RATE, BURST);
+        let mut streams = [Stream::new(1, 1, 100, 150, 0), Stream::new(1, 900, 1, 100_000, HZ / 2)];
+        let lost = lost_in_sequence(&punt, &mut streams, phases);
+        assert!(lost.iter().all(|it| it.0 == 1), "{phases:?}: {lost:?}");
+    }
+}
+
 #[test]
 fn a_lone_source_is_refused_by_its_reason_and_others_by_their_share() {
     let punt = Punt::new(100, 128);
@@ -247,7 +338,7 @@ fn two_workers_share_a_reason_as_one_would() {
                 if !quiet && now < HZ {
                     continue;
                 }
-                let take = share.take(&mut gates, now, &limits, 1, Source::ip4(source.to_be_bytes()));
+                let take = share.take(&mut gates, now, &limits, 1, Source::ip4(source.to_be_bytes()), 60);
                 let passes = take.is_ok() && policer.take(now, 60) == Verdict::Pass;
                 passed += u64::from(passes);
                 sent += u64::from(quiet);
@@ -281,7 +372,7 @@ proptest! {
         let share = Share::new([1, 2], HZ, 0);
         let word = u64::from((gate.clock as u32).wrapping_sub(lag));
         let seat = Seat { set: &share.sets[0], way: seated.then_some(0), word };
-        if tokens <= gate.kept(0, gate.for_interfaces, gate.for_sources).0 {
+        if gate.is_shut() {
             prop_assert_eq!(gate.judge(&seat), Err(Refused::Interface));
         }
     }

@@ -41,6 +41,58 @@ fn another_rate_keeps_what_was_earned() {
     assert_eq!((passes(&policer, HZ, 100), policer.limit()), (7, Limit::new(7, 7)));
 }
 
+#[test]
+fn what_is_full_stays_full_with_a_larger_burst_but_not_again_and_again() {
+    let policer = Policer::packets(Limit::new(10, 10), HZ, 0);
+    policer.set(Limit::new(10, 150), HZ * 2);
+    assert_eq!(passes(&policer, HZ * 2, 300), 150);
+    for second in 3..=16 {
+        policer.set(Limit::new(10, 10), HZ * second);
+        policer.set(Limit::new(10, 150), HZ * second);
+        assert_eq!(passes(&policer, HZ * second, 300), 10, "what a second earns, in second {second}");
+    }
+    // One that is not full keeps what it has, and lowering it takes no more than it has to.
+    let policer = Policer::packets(Limit::new(10, 150), HZ, 0);
+    assert_eq!(passes(&policer, 0, 90), 90);
+    policer.set(Limit::new(10, 200), 0);
+    assert_eq!(policer.tokens(0), 60);
+    policer.set(Limit::new(10, 10), 0);
+    policer.set(Limit::new(10, 150), 0);
+    assert_eq!(policer.tokens(0), 10);
+}
+
+#[test]
+fn another_type_or_unit_gives_nothing_that_was_not_earned() {
+    let single = Config::packets(Rate::PerSecond(1_000), 400);
+    let two = Config { kind: Kind::Rfc2697, excess: Some(400), ..single };
+    let bytes = Config { unit: Unit::Bits, ..Config::packets(Rate::PerSecond(480_000), 24_000) };
+    for other in [two, bytes, Config { kind: Kind::Rfc4115, peak: Some(Rate::PerSecond(1)), ..two }] {
+        let mut policer = Policer::new(&single, HZ, 0);
+        let mut passed = 0;
+        for tenth in 0..100_u64 {
+            passed += passes(&policer, HZ / 10 * tenth, 5_000);
+            let next = if tenth % 2 == 0 { &other } else { &single };
+            policer = policer.with_config(next, HZ / 10 * tenth);
+        }
+        // Ten seconds, and what came at once.
+        assert!((10_200..=10_420).contains(&passed), "{passed} with {other:?}");
+    }
+    // What is full is so as another one, too.
+    let policer = Policer::new(&single, HZ, 0).with_config(&two, HZ);
+    assert_eq!(passes(&policer, HZ, 5_000), 800);
+}
+
+#[test]
+fn a_worker_with_an_older_clock_earns_nothing_twice_for_a_bucket_that_holds_nothing() {
+    let none =
+        Config { kind: Kind::Rfc2697, excess: Some(1_000), ..Config::packets(Rate::PerSecond(100), 0) };
+    let policer = Policer::new(&none, HZ, 0);
+    assert_eq!(passes(&policer, 0, 2_000), 1_000);
+    assert_eq!(passes(&policer, HZ, 1), 1, "of a hundred");
+    assert_eq!(passes(&policer, HZ / 2, 1), 1, "the other worker has read its clock half a second before");
+    assert_eq!(passes(&policer, HZ, 1_000), 98);
+}
+
 /// Ticks until positions come around, at a rate of packets per second.
 fn range(rate: u64, burst: u64) -> u64 {
     let units = u128::from(rate) << scale::fraction(Rate::PerSecond(rate), burst);

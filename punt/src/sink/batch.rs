@@ -1,6 +1,7 @@
 //! Records on their way from the rings to the client: taken out together, written together.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::lane::Lane;
 use crate::record::{HEADER, Header};
@@ -10,12 +11,16 @@ use crate::record::{HEADER, Header};
 pub(super) const RECORDS: usize = 128;
 /// A batch that has as many bytes takes no more records.
 const BYTES: usize = 256 << 10;
+/// What comes while a batch is written waits for it, however important it is. So for a client to which one took longer than this, the next has
+/// half as many records.
+const LONG: Duration = Duration::from_micros(500);
+/// Fewer records than this are no better.
+const FEW: usize = 4;
 
 /// Where a header keeps how many records were lost.
 const LOST: std::ops::Range<usize> = 24..32;
 
 /// Taken out of their rings, not yet finished with.
-#[derive(Default)]
 pub(super) struct Batch {
     /// Never cleared, so that it need not be filled with zeros again.
     bytes: Vec<u8>,
@@ -24,6 +29,16 @@ pub(super) struct Batch {
     records: Vec<Taken>,
     /// Records before this one are finished with.
     first: usize,
+    /// How many records the client takes in good time.
+    most: usize,
+    /// When the first was taken.
+    begun: Option<Instant>,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { bytes: Vec::new(), used: 0, records: Vec::new(), first: 0, most: RECORDS, begun: None }
+    }
 }
 
 /// One record of a batch.
@@ -42,7 +57,7 @@ impl Batch {
 
     /// Whether it takes no more.
     pub fn is_full(&self) -> bool {
-        self.records.len() >= RECORDS || self.used >= BYTES
+        self.records.len() >= self.most || self.used >= BYTES
     }
 
     /// Takes the oldest record out of `lane`, which the rounds know as `number` and whose thread lost `lost` records so far.
@@ -74,9 +89,15 @@ impl Batch {
         }
     }
 
-    /// Forgets what is finished with, so that the next can be taken.
-    pub fn clear(&mut self) {
+    /// Forgets what is finished with at `now`, so that the next can be taken.
+    pub fn clear(&mut self, now: Instant) {
         debug_assert!(self.is_empty());
+        if let Some(begun) = self.begun.replace(now)
+            && !self.records.is_empty()
+        {
+            let in_time = now.saturating_duration_since(begun) < LONG;
+            self.most = if in_time { (self.most * 2).min(RECORDS) } else { (self.most / 2).max(FEW) };
+        }
         self.used = 0;
         self.records.clear();
         self.first = 0;
@@ -129,7 +150,27 @@ mod tests {
         batch.lost(0);
         assert_eq!(lost(&batch), [5, 6, 5]);
         while batch.finish().is_some() {}
-        batch.clear();
+        batch.clear(Instant::now());
         assert!(batch.is_empty() && !batch.is_full());
+    }
+
+    #[test]
+    fn a_client_that_takes_long_is_given_less_at_once() {
+        let lane = Arc::new(Lane::new(0, Class::Miss, 64 << 10));
+        let (mut batch, mut now) = (Batch::default(), Instant::now());
+        batch.clear(now);
+        let mut took = |micros| {
+            (0..RECORDS).for_each(|_| assert!(lane.write(Header::default(), [])));
+            lane.ring.publish();
+            while !batch.is_full() && batch.take(&lane, 0, 0) {}
+            let records = batch.records().len();
+            while batch.finish().is_some() {}
+            now += Duration::from_micros(micros);
+            batch.clear(now);
+            while lane.ring.read(&mut Vec::new()) {}
+            records
+        };
+        let given: Vec<usize> = [100, 600, 900, 900, 900, 900, 900, 100, 100].map(&mut took).into();
+        assert_eq!(given, [128, 128, 64, 32, 16, 8, 4, 4, 8]);
     }
 }

@@ -8,11 +8,11 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, renameat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use pcap_file::DataLink;
 use pcap_file::pcapng::PcapNgWriter;
@@ -24,6 +24,7 @@ use pcap_file::pcapng::blocks::interface_description::{
 use super::Facts;
 use super::batch::{Batch, split};
 use super::output::{Progress, Then, Writer};
+use super::running::IDLE;
 use crate::class::Class;
 use crate::record::Header;
 
@@ -43,6 +44,8 @@ pub(super) struct Capture {
     files: u32,
     /// The newest file; `None` if the last attempt to begin one failed.
     open: Option<Open>,
+    /// When it was last seen that this is still where it belongs.
+    seen: Instant,
 }
 
 /// The newest file of a capture.
@@ -75,9 +78,19 @@ impl Capture {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let directory = openat2(&root, parent, beneath(flags)).map_err(|error| said(&path, error.into()))?;
-        let mut capture = Capture { directory, name: name.into(), size, files: files.max(1), open: None };
-        capture.begin().map_err(|error| said(&path.join(name), error))?;
+        let (name, files, seen) = (name.into(), files.max(1), Instant::now());
+        let mut capture = Capture { directory, name, size, files, open: None, seen };
+        capture.begin().map_err(|error| said(&path.join(&capture.name), error))?;
         Ok(capture)
+    }
+
+    /// Begins anew if somebody has taken the newest file away: what is written to it nobody finds any more.
+    fn look(&mut self) -> Result<(), i32> {
+        self.seen = Instant::now();
+        match &self.open {
+            Some(open) if open.is_called(&self.directory, &self.name) => Ok(()),
+            _ => self.begin().map_err(|error| errno(&error)),
+        }
     }
 
     /// Begins the next file; the oldest goes.
@@ -139,6 +152,11 @@ impl Capture {
 impl Writer for Capture {
     fn write(&mut self, batch: &Batch, facts: &dyn Facts) -> Progress {
         let mut done = 0;
+        if self.seen.elapsed() >= IDLE
+            && let Err(errno) = self.look()
+        {
+            return Progress { done, then: Then::Gone(errno) };
+        }
         while done < batch.records().len() {
             match self.write_some(batch, done, facts) {
                 Ok(0) => {
@@ -154,10 +172,7 @@ impl Writer for Capture {
     }
 
     fn probe(&mut self) -> Result<(), i32> {
-        match self.open {
-            Some(_) => Ok(()),
-            None => self.begin().map_err(|error| errno(&error)),
-        }
+        self.look()
     }
 }
 
@@ -168,6 +183,13 @@ impl Open {
         let mut open = Open { file, length: 0, interfaces: Vec::new(), described: 0, blocks, packets: 0 };
         open.flush()?;
         Ok(open)
+    }
+
+    /// Whether it is the file of that name.
+    fn is_called(&self, directory: &OwnedFd, name: &str) -> bool {
+        let there = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        let same = |there: FileStat, own: FileStat| (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino);
+        there.is_ok_and(|there| fstat(&self.file).is_ok_and(|own| same(there, own)))
     }
 
     /// Adds a packet, and its interface if that is new here.

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ pub(super) const PROBE: Duration = Duration::from_millis(50);
 pub(super) const IDLE: Duration = Duration::from_millis(250);
 /// A client that takes nothing for so long is stuck.
 pub(super) const STUCK: Duration = Duration::from_secs(1);
-/// So long is drained at the end.
+/// So long is drained at the end, unless something else is said.
 pub(super) const DRAIN: Duration = Duration::from_secs(1);
 /// Between two looks at what the client injects while output is busy.
 const INJECT: Duration = Duration::from_micros(200);
@@ -72,6 +72,8 @@ pub(super) struct Shared {
     pub wake: Arc<Wake>,
     state: AtomicU8,
     pub stop: AtomicBool,
+    /// So many microseconds a client has at the end to take what is there. Set before `stop`.
+    patience: AtomicU64,
 }
 
 impl Shared {
@@ -80,11 +82,17 @@ impl Shared {
             wake: Arc::new(Wake::new()?),
             state: AtomicU8::new(State::Active as u8),
             stop: AtomicBool::new(false),
+            patience: AtomicU64::new(DRAIN.as_micros() as u64),
         }))
     }
 
     pub fn say(&self, state: State) {
         self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// For how long it is drained at the end.
+    pub fn patience(&self) -> Duration {
+        Duration::from_micros(self.patience.load(Ordering::Relaxed))
     }
 }
 
@@ -143,14 +151,18 @@ impl Running {
         self.inject.as_ref().map(|(_, counts)| counts)
     }
 
-    /// Tells the thread to stop and does not wait for it, so that many can stop at once.
-    pub fn ask_to_stop(&self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
+    /// Tells the thread to stop when its client has taken what is there, or has had `patience` and takes nothing now, and does not wait for
+    /// it, so that many can stop at once. What is said first holds.
+    pub fn ask_to_stop(&self, patience: Duration) {
+        if !self.shared.stop.load(Ordering::Relaxed) {
+            self.shared.patience.store(patience.as_micros() as u64, Ordering::Relaxed);
+            self.shared.stop.store(true, Ordering::Release);
+        }
         self.wake();
     }
 
-    /// Lets the thread write what is there, for a second at most, and ends it; what is left then counts under ESHUTDOWN. Removes the inject
-    /// socket. No worker may offer anything any more.
+    /// Lets the thread write what is there, for a second at most unless it was [asked](Running::ask_to_stop) to stop sooner, and ends it; what
+    /// is left then counts under ESHUTDOWN. Removes the inject socket. No worker may offer anything any more.
     pub fn stop(self) {
         drop(self);
     }
@@ -158,7 +170,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.ask_to_stop();
+        self.ask_to_stop(DRAIN);
         if let Some(thread) = self.thread.take() {
             // If it panicked, that was said where it happened.
             let _ = thread.join();
@@ -183,8 +195,8 @@ struct Pump {
     waits: Option<Instant>,
     /// When it was last looked at what the client injects; `None` if there is something.
     served: Option<Instant>,
-    /// When to stop, once it is known.
-    deadline: Option<Instant>,
+    /// Since when it is to stop.
+    stopping: Option<Instant>,
 }
 
 impl Pump {
@@ -208,7 +220,7 @@ impl Pump {
             gone: None,
             waits: None,
             served: None,
-            deadline: None,
+            stopping: None,
         };
         pump.probe(Instant::now());
         Ok(pump)
@@ -228,11 +240,11 @@ impl Pump {
                 self.probe(now);
             }
             if self.batch.is_empty() {
-                self.batch.clear();
+                self.batch.clear(now);
                 self.rounds.refresh(&self.sink);
                 self.rounds.fill(&mut self.batch, &*self.facts);
             }
-            if self.shared.stop.load(Ordering::Relaxed) && self.is_over(now) {
+            if self.shared.stop.load(Ordering::Acquire) && self.is_over(now) {
                 return;
             }
             match self.gone {
@@ -352,13 +364,15 @@ impl Pump {
 
     /// Whether everything is written that was there when it was to stop, or it takes too long.
     fn is_over(&mut self, now: Instant) -> bool {
-        let late = now >= *self.deadline.get_or_insert(now + DRAIN);
+        let begun = *self.stopping.get_or_insert(now);
+        let patience = if self.waits.is_some() { self.shared.patience() } else { DRAIN };
+        let late = now - begun >= patience;
         if self.batch.is_empty() {
             return true;
         }
         while late && !self.batch.is_empty() {
             self.lose(usize::MAX, Errno::ESHUTDOWN as i32);
-            self.batch.clear();
+            self.batch.clear(now);
             self.rounds.fill(&mut self.batch, &*self.facts);
         }
         late

@@ -67,8 +67,8 @@ pub(super) struct Server {
     waits: Option<Instant>,
     /// Until when nobody is accepted, for the system cannot.
     deaf: Option<Instant>,
-    /// When to stop, once it is known.
-    deadline: Option<Instant>,
+    /// Since when it is to stop.
+    stopping: Option<Instant>,
 }
 
 /// What a look found.
@@ -113,7 +113,7 @@ impl Server {
             pause: BUSY,
             waits: None,
             deaf: None,
-            deadline: None,
+            stopping: None,
         })
     }
 
@@ -129,7 +129,7 @@ impl Server {
             let now = Instant::now();
             let found = self.look(RECORDS);
             self.tell_state(&found, now);
-            if self.shared.stop.load(Ordering::Relaxed) && self.is_over(&found, now) {
+            if self.shared.stop.load(Ordering::Acquire) && self.is_over(&found, now) {
                 return;
             }
             self.sleep(&found, now);
@@ -304,7 +304,9 @@ impl Server {
 
     /// Whether the client has read what was there when it was to stop, or it takes too long.
     fn is_over(&mut self, found: &Found, now: Instant) -> bool {
-        let late = now >= *self.deadline.get_or_insert(now + DRAIN);
+        let begun = *self.stopping.get_or_insert(now);
+        let patience = if found.progress { DRAIN } else { self.shared.patience() };
+        let late = now - begun >= patience;
         let empty = !found.more && self.lanes.iter().all(|lane| lane.ring.is_empty());
         for lane in self.lanes.iter().filter(|_| late) {
             lane.ring.discard(u64::MAX, |tally| {

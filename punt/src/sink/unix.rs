@@ -24,10 +24,6 @@ use crate::target::Header;
 /// How long a call waits by itself for one record to be taken; the system makes it a tick of its clock, 1 to 4 ms. Waiting in the call is
 /// cheaper than `poll`, which is for clients that take longer.
 const CALL: Duration = Duration::from_millis(1);
-/// A call that took longer than this is followed by one with fewer records, so that the thread looks at other things in between.
-const LONG: Duration = Duration::from_millis(4);
-/// Fewer records are not tried at once.
-const FEW: usize = 4;
 
 /// For how long a client that was there is taken to be there still.
 const TRUST: Duration = Duration::from_millis(1);
@@ -52,8 +48,6 @@ pub(super) struct Unix {
     by_inject: bool,
     /// When the client was last found.
     found: Option<Instant>,
-    /// How many records to try at once.
-    at_once: usize,
 }
 
 impl Unix {
@@ -68,7 +62,6 @@ impl Unix {
             injector,
             by_inject: false,
             found: None,
-            at_once: RECORDS,
         })
     }
 
@@ -116,7 +109,7 @@ impl Unix {
         slices: &[[IoSlice<'_>; N]; RECORDS],
     ) -> nix::Result<usize> {
         let flags = MsgFlags::MSG_NOSIGNAL;
-        let count = batch.records().len().min(self.at_once);
+        let count = batch.records().len();
         HEADERS.with_borrow_mut(|headers| {
             let to = &[None; RECORDS][..count];
             Ok(sendmmsg(self.out().as_raw_fd(), headers, &slices[..count], to, [], flags)?.count())
@@ -140,13 +133,9 @@ impl Writer for Unix {
         {
             return Progress { done: 0, then: Then::Gone(errno) };
         }
-        let tried = batch.records().len().min(self.at_once);
-        let sent = self.send(batch);
-        self.at_once =
-            if now.elapsed() < LONG { (self.at_once * 2).min(RECORDS) } else { (self.at_once / 2).max(FEW) };
-        let (done, then) = match sent {
+        let (done, then) = match self.send(batch) {
             // The next would have to wait longer, or cannot be sent; whoever waits learns which.
-            Ok(done) if done < tried => (done, Then::Wait),
+            Ok(done) if done < batch.records().len() => (done, Then::Wait),
             Ok(done) => (done, Then::Continue),
             Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => (0, Then::Wait),
             Err(Errno::EINTR) => (0, Then::Continue),

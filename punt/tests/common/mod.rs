@@ -163,6 +163,23 @@ pub fn frame(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + seed * 31 + (at >> 8)) as u8).collect()
 }
 
+/// An IP packet of this version, of so many bytes, that a router may send.
+pub fn ip(version: u8, len: usize) -> Vec<u8> {
+    let mut packet = frame(len, 1);
+    if version == 4 {
+        packet[..20].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 2, 3, 4]);
+        packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        let words = packet[..20].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+        let sum = words.sum::<u32>();
+        packet[10..12].copy_from_slice(&(!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes());
+    } else {
+        packet[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 0, 17, 64]);
+        packet[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
+        packet[8..10].copy_from_slice(&[0xfd, 0]);
+    }
+    packet
+}
+
 /// The path as a target has it.
 pub fn text(path: &Path) -> String {
     path.display().to_string()

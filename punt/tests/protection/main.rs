@@ -3,6 +3,7 @@
 //! clock.
 
 mod office;
+mod phases;
 
 use std::collections::HashMap;
 
@@ -341,6 +342,7 @@ fn refused_by(office: &mut Office, packets: impl IntoIterator<Item = Packet>) ->
     }
     for row in office.desk.registration_rows().iter().filter(|row| row.sink != "daemon") {
         counts.insert(format!("registration list: {} refused", row.sink), row.counters.refused);
+        counts.insert(format!("registration list: {} refused_sink", row.sink), row.counters.refused_sink);
     }
     counts.retain(|_, count| *count > 0);
     counts
@@ -398,7 +400,8 @@ fn the_first_stage_that_refuses_is_the_one_that_counts() {
     let counted = [
         ("sink list: second refused_registration", 800),
         ("sink list: second refused_sink", 100),
-        ("registration list: second refused", 900),
+        ("registration list: second refused", 800),
+        ("registration list: second refused_sink", 100),
     ];
     assert_eq!(refused_by(&mut by_sink, thousand()), of(&counted));
 }

@@ -293,11 +293,11 @@ fn what_is_too_much_is_found_without_an_engine() {
             2 + (n & 127)
         )
     };
-    let routes: String = (0..600).map(route).collect();
+    let routes: String = (0..2200).map(route).collect();
     let text = format!("{lan}[tables]\nneighbors = 1\nnext_hops = 1\n{routes}");
     assert_eq!(
         faults(&text),
-        ["f:5: tables: tables.next_hops is 1 and 82 would be needed: set it to at least 82"]
+        ["f:5: tables: tables.next_hops is 1 and 146 would be needed: set it to at least 146"]
     );
 }
 

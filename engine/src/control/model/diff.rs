@@ -62,9 +62,7 @@ impl Model {
             self.adopt_settings(interface);
         }
         for key in difference.neighbors {
-            if let Some(neighbor) = self.neighbors.get_mut(&key) {
-                neighbor.life = Life::Config;
-            }
+            self.neighbors.set_life(key, Life::Config);
         }
         for (key, dev_named) in difference.routes {
             self.adopt_route(key, dev_named);
@@ -244,12 +242,12 @@ impl Model {
             let index = self.index(&neighbor.interface).filter(|index| !wanted.gone.contains(index));
             let key = (index.unwrap_or(0), neighbor.address);
             asked.insert(key);
-            match self.neighbors.get(&key) {
+            match self.neighbors.by_place().get(&key) {
                 Some(set) if set.mac == neighbor.mac => difference.neighbors.push(key),
                 _ => difference.come.push(Op::NeighborReplace(neighbor.clone(), Life::Config)),
             }
         }
-        for (key, neighbor) in &self.neighbors {
+        for (key, neighbor) in self.neighbors.by_place() {
             let goes = neighbor.life == Life::Config || wanted.gone.contains(&key.0);
             if goes && !asked.contains(key) {
                 let (address, interface) = (key.1, self.interfaces.name(key.0).to_string());
@@ -347,7 +345,7 @@ impl Model {
             .filter(|(key, route)| key.source == Source::Static && route.life == Life::Operator);
         [
             addresses.filter(|(_, life)| *life == Life::Operator).count(),
-            self.neighbors.values().filter(|neighbor| neighbor.life == Life::Operator).count(),
+            self.neighbors.by_place().values().filter(|neighbor| neighbor.life == Life::Operator).count(),
             routes.count(),
             self.interfaces.by_index.values().map(count_of_settings).sum(),
         ]

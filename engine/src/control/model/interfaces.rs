@@ -179,6 +179,12 @@ pub fn routes_of(address: InterfaceAddress) -> Vec<(Prefix, Source)> {
         let ends: [Ipv4Addr; 2] = [net.network(), net.broadcast()];
         routes.extend(ends.map(|end| (Prefix::from(IpAddr::from(end)), Source::Broadcast)));
     }
+    // The first address of a subnet is every router's (RFC 4291 §2.6.1); a link between two has none to spare (RFC 6164).
+    if let IpNet::V6(net) = address.net()
+        && net.prefix_len() <= 126
+    {
+        routes.push((Prefix::from(IpAddr::from(net.network())), Source::Broadcast));
+    }
     routes
 }
 
@@ -214,7 +220,11 @@ mod tests {
         assert_eq!(routes("10.0.0.1/24"), all);
         assert_eq!(routes("10.0.0.1/31"), ["10.0.0.1/32 Local", "10.0.0.0/31 Connected"]);
         assert_eq!(routes("10.0.0.1/32"), ["10.0.0.1/32 Local"]);
-        assert_eq!(routes("fd00::1/64"), ["fd00::1/128 Local", "fd00::/64 Connected"]);
+        assert_eq!(
+            routes("fd00::1/64"),
+            ["fd00::1/128 Local", "fd00::/64 Connected", "fd00::/128 Broadcast"]
+        );
+        assert_eq!(routes("fd00::1/127"), ["fd00::1/128 Local", "fd00::/127 Connected"]);
         assert!(routes("fe80::1/64").is_empty());
     }
 

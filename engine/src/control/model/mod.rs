@@ -8,6 +8,7 @@ mod diff;
 mod fibs;
 mod hops;
 mod interfaces;
+mod neighbors;
 mod op;
 mod publish;
 mod rib;
@@ -37,10 +38,11 @@ pub use show::InterfaceFacts;
 use self::fibs::Fibs;
 use self::hops::Hops;
 use self::interfaces::{Iface, Interfaces, Link, PortFacts, made_up};
+use self::neighbors::Neighbors;
 use self::publish::Published;
 use self::rib::{Changed, Rib};
 use super::{PortHandle, Refused};
-use crate::config::{DEFAULT_MTU, Sizes};
+use crate::config::{DEFAULT_MTU, Sizes, is_link_local};
 use crate::quiescent::Domain;
 use crate::tables::Tables;
 
@@ -52,7 +54,7 @@ pub struct Model {
     /// The port's interface of each sub-interface that there is or was: its counters stay.
     parents: BTreeMap<u32, u32>,
     max_interfaces: u32,
-    neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
+    neighbors: Neighbors,
     rib: Rib,
     hops: Hops,
     /// On which interface a next hop lies, as far as somebody asked since addresses changed.
@@ -113,7 +115,7 @@ impl Model {
             indices: HashMap::new(),
             parents: BTreeMap::new(),
             max_interfaces,
-            neighbors: BTreeMap::new(),
+            neighbors: Neighbors::default(),
             rib: Rib::default(),
             hops: Hops::default(),
             resolved: HashMap::new(),
@@ -202,7 +204,13 @@ impl Model {
                 return Err(Refused { message, index: Some(index) });
             }
         }
-        Ok(())
+        self.settle_neighbors();
+        let checked = self.check_mtus();
+        if checked.is_err() {
+            self.put_back();
+            self.forget_hops();
+        }
+        checked.map_err(Refused::new)
     }
 
     /// Puts everything that is staged into the tables, or back.
@@ -227,7 +235,7 @@ impl Model {
         for (table, size, needed) in [
             ("routes4", sizes.routes4, routes(0)),
             ("routes6", sizes.routes6, routes(1)),
-            ("neighbors", sizes.neighbors, self.neighbors.len()),
+            ("neighbors", sizes.neighbors, self.neighbors.by_place().len()),
         ] {
             if needed > size as usize {
                 return Err(crate::config::too_small(table, size as usize, needed));
@@ -254,10 +262,7 @@ impl Model {
             }
         }
         for (key, before) in staged.neighbors {
-            match before {
-                Some(before) => self.neighbors.insert(key, before),
-                None => self.neighbors.remove(&key),
-            };
+            self.neighbors.set(key, before);
         }
         for (index, before) in staged.interfaces {
             match before {
@@ -303,12 +308,40 @@ impl Model {
         Some(self.interfaces.get(index)?.name.clone())
     }
 
+    /// Whether a neighbour of that address can be on an interface.
+    ///
+    /// # Errors
+    /// If it is ours, on another interface's subnet, or on none and not known.
+    pub fn check_way(&self, interface: u32, via: IpAddr) -> Result<(), Refused> {
+        let name = |index| self.interfaces.name(index);
+        if let Some(owner) = self.owner(via, interface) {
+            return Err(Refused::new(format!(
+                "{via} is this router's own address on {}; name a neighbour's",
+                name(owner)
+            )));
+        }
+        if is_link_local(via) || self.neighbors.by_place().contains_key(&(interface, via)) {
+            return Ok(());
+        }
+        Err(Refused::new(match self.rib.connected(via) {
+            Some(there) if there == interface => return Ok(()),
+            Some(there) => {
+                format!("{via} is on the subnet of {}, not of {}; name that", name(there), name(interface))
+            }
+            None => format!(
+                "no interface's subnet holds {via}; name a next hop on a subnet of {}, or add it as a neighbour",
+                name(interface)
+            ),
+        }))
+    }
+
     /// The number of the way to a neighbour, which stays this way's until it is [let go](Model::let_ways_go): it is resolved as any route's
     /// next hop is.
     ///
     /// # Errors
-    /// If there is no room for another way.
+    /// If no neighbour there can have that address, or there is no room for another way.
     pub fn way(&mut self, interface: u32, via: IpAddr) -> Result<u32, Refused> {
+        self.check_way(interface, via)?;
         let target = hops::Target::Neighbor(interface, via);
         if let Some(&way) = self.ways.get(&(interface, via)) {
             return Ok(way);

@@ -277,27 +277,30 @@ impl Model {
     /// How to reach a neighbour, if its MAC is known and its interface is up.
     fn adjacency(&self, index: u32, address: IpAddr) -> Option<Adjacency> {
         let Effective { port, mtu, mac, up, tags } = self.interfaces.effective(index)?;
-        let neighbor = self.neighbors.get(&(index, address)).filter(|_| up)?;
+        let neighbor = self.neighbors.by_place().get(&(index, address)).filter(|_| up)?;
         let (destination, source) = (MacAddress::new(neighbor.mac.0), MacAddress::new(mac.0));
         Some(Adjacency::new(index, port, mtu, destination, source, &tags))
     }
 
-    /// Over the paths that lead somewhere now; over all of them if none does.
+    /// Over the paths that are there now; over all of them if none is.
     fn ecmp(&self, members: &[u32]) -> Ecmp {
         let name = |index, address| fnv(format!("{}\n{address}", self.interfaces.name(index)).as_bytes());
         let paths = self.paths(members).into_iter();
         Ecmp::new(&paths.map(|(id, index, address)| (id, name(index, address))).collect::<Vec<_>>())
     }
 
-    /// Hop, interface and address of each path that is taken.
+    /// Hop, interface and address of each path that is taken: those whose interface is up. One whose neighbour is not known keeps its
+    /// flows, for it is their packets by which somebody learns that it is wanted.
     pub(super) fn paths(&self, members: &[u32]) -> Vec<(u32, u32, IpAddr)> {
         let neighbor = |&id: &u32| match self.hops.target(id) {
             Some(Target::Neighbor(index, address)) => Some((id, *index, *address)),
             _ => None,
         };
         let all: Vec<_> = members.iter().filter_map(neighbor).collect();
-        let leads = |(_, index, address): &&(u32, u32, IpAddr)| self.adjacency(*index, *address).is_some();
-        let some: Vec<_> = all.iter().filter(leads).copied().collect();
+        let up = |(_, index, _): &&(u32, u32, IpAddr)| {
+            self.interfaces.effective(*index).is_some_and(|effective| effective.up)
+        };
+        let some: Vec<_> = all.iter().filter(up).copied().collect();
         if some.is_empty() { all } else { some }
     }
 

@@ -16,7 +16,7 @@ use super::Life;
 pub enum Source {
     /// An address of the router's.
     Local,
-    /// The first or last address of an interface's IPv4 subnet.
+    /// The first or last address of an interface's IPv4 subnet; the first of an IPv6 subnet, which all its routers share.
     Broadcast,
     /// An interface's subnet.
     Connected,
@@ -231,6 +231,23 @@ impl Rib {
     pub fn longest(&self, address: IpAddr) -> Option<(Key, Candidate)> {
         self.covering(address, |lengths, length| lengths.iter().any(|counts| counts.lengths[length] > 0))
             .find_map(|prefix| self.best(prefix))
+    }
+
+    /// The interface whose subnet a packet to `address` is for, whoever is a neighbour there.
+    pub fn attached(&self, address: IpAddr) -> Option<u32> {
+        let others = |lengths: &[Counts; SOURCES], length: usize| {
+            lengths[..Source::Neighbor as usize].iter().any(|counts| counts.lengths[length] > 0)
+        };
+        // Of several to one prefix a neighbour's comes last.
+        let best = |prefix| self.best(prefix).filter(|(key, _)| key.source != Source::Neighbor);
+        let (key, _) = self.covering(address, others).find_map(best)?;
+        (key.source == Source::Connected).then_some(key.number)
+    }
+
+    /// The shortest prefix of a source, in a family (0 is IPv4).
+    pub fn shortest(&self, family: usize, source: Source) -> Option<u8> {
+        let lengths = &self.counts[family][source as usize].lengths;
+        (0..=128).find(|length| lengths[usize::from(*length)] > 0)
     }
 
     /// The interface with the narrowest subnet that holds `address`.

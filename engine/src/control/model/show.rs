@@ -62,7 +62,7 @@ impl Model {
         after: Option<(u32, IpAddr)>,
     ) -> impl Iterator<Item = ((u32, IpAddr), NeighborRow)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.neighbors.range((from, Bound::Unbounded)).map(|(&(index, address), neighbor)| {
+        self.neighbors.by_place().range((from, Bound::Unbounded)).map(|(&(index, address), neighbor)| {
             let interface = self.interfaces.name(index).to_string();
             ((index, address), NeighborRow { address, mac: neighbor.mac, interface })
         })
@@ -180,11 +180,15 @@ impl Model {
 
     /// Static routes of a family (0 is IPv4), neighbours, and groups of the family's FIB.
     pub fn fill(&self, family: usize) -> (usize, usize, usize) {
-        (self.rib.count(family, Source::Static), self.neighbors.len(), self.published.groups()[family])
+        (
+            self.rib.count(family, Source::Static),
+            self.neighbors.by_place().len(),
+            self.published.groups()[family],
+        )
     }
 
     /// The MAC of a neighbour.
     pub fn mac_of(&self, index: u32, address: IpAddr) -> Option<(Mac, Life)> {
-        self.neighbors.get(&(index, address)).map(|neighbor| (neighbor.mac, neighbor.life))
+        self.neighbors.by_place().get(&(index, address)).map(|neighbor| (neighbor.mac, neighbor.life))
     }
 }

@@ -86,7 +86,7 @@ impl Model {
         if let Some((address, _)) = interface.addresses.first() {
             return Err(format!("{name} has the address {address}; delete that first"));
         }
-        if let Some(((_, address), _)) = self.neighbors.range(on(index)).next() {
+        if let Some(((_, address), _)) = self.neighbors.by_place().range(on(index)).next() {
             return Err(format!("{name} has the neighbour {address}; delete that first"));
         }
         if self.hops.iter().any(|(id, target)| target.interface() == Some(index) && self.hops.is_used(id)) {
@@ -116,6 +116,28 @@ impl Model {
         }
         let children: Vec<_> = self.interfaces.children(index).map(|(child, _)| child).collect();
         std::iter::once(index).chain(children).try_for_each(|index| self.check_mtu(index))
+    }
+
+    /// What a sub-interface is told its parent must take, too. It is asked when the whole batch is staged, in which both may change.
+    pub(super) fn check_mtus(&self) -> Staging {
+        let said = |index: u32| self.interfaces.get(index).and_then(Iface::mtu);
+        for &index in self.staged.interfaces.keys() {
+            let parent = match self.interfaces.get(index).map(|interface| &interface.link) {
+                Some(Link::Vlan { parent, .. }) => *parent,
+                _ => index,
+            };
+            let room = self.interfaces.effective(parent).map_or(0, |effective| effective.mtu);
+            let mut children = self.interfaces.children(parent);
+            let too_large =
+                children.find_map(|(child, _)| Some((child, said(child).filter(|mtu| *mtu > room)?)));
+            if let Some((child, mtu)) = too_large {
+                let (child, parent) = (self.interfaces.name(child), self.interfaces.name(parent));
+                return Err(format!(
+                    "{child} has an MTU of {mtu}, and {parent}, of which it is a part, would take {room}; give {child} less, or {parent} more"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// IPv6 addresses want a certain MTU.
@@ -172,7 +194,7 @@ impl Model {
         for (prefix, source) in routes_of(address) {
             let key = Key { prefix, source, number: index };
             if self.rib.get(&key).is_none() {
-                self.put(key, target_of(source, index), false, Life::Config);
+                self.put(key, target_of(key), false, Life::Config);
             }
         }
         Ok(())
@@ -191,7 +213,8 @@ impl Model {
     /// The interfaces on which `address` is a neighbour or a next hop.
     fn interfaces_with_hop(&self, address: IpAddr) -> impl Iterator<Item = u32> {
         let used = move |index: u32| {
-            self.hops.of(&Target::Neighbor(index, address)).is_some_and(|id| self.hops.is_used(id))
+            self.neighbors.by_place().contains_key(&(index, address))
+                || self.hops.of(&Target::Neighbor(index, address)).is_some_and(|id| self.hops.is_used(id))
         };
         self.interfaces.by_index.keys().copied().filter(move |index| used(*index))
     }
@@ -254,7 +277,7 @@ impl Model {
                 "{address} is the first or last address of a subnet of {name}, which is no host's"
             ));
         }
-        let before = self.neighbors.get(&(index, address)).copied();
+        let before = self.neighbors.by_place().get(&(index, address)).copied();
         if let Some(before) = before.filter(|_| !replace) {
             return Err(format!(
                 "{address} is a neighbour on {name} already, with {}; delete it first",
@@ -262,25 +285,20 @@ impl Model {
             ));
         }
         self.staged.neighbors.entry((index, address)).or_insert(before);
-        self.neighbors.insert((index, address), Neighbor { mac, life });
-        if before.is_none() && !is_link_local(address) {
-            let key = Key { prefix: Prefix::from(address), source: Source::Neighbor, number: index };
-            self.put(key, Target::Neighbor(index, address), false, Life::Config);
-        }
+        self.neighbors.set((index, address), Some(Neighbor { mac, life }));
         Ok(())
     }
 
     fn del_neighbor(&mut self, key: NeighborKey) -> Staging {
         let NeighborKey { address, interface: name } = key;
         let index = self.named(&name)?;
-        let Some(before) = self.neighbors.remove(&(index, address)) else {
+        let Some(before) = self.neighbors.set((index, address), None) else {
             return Err(format!("{address} is no neighbour on {name}; see puntctl neighbor list"));
         };
         self.staged.neighbors.entry((index, address)).or_insert(Some(before));
-        self.change_route(
-            Key { prefix: Prefix::from(address), source: Source::Neighbor, number: index },
-            None,
-        );
+        // At once, for what comes next in the batch may ask who uses its hop.
+        let key = Key { prefix: Prefix::from(address), source: Source::Neighbor, number: index };
+        self.change_route(key, None);
         Ok(())
     }
 
@@ -316,10 +334,12 @@ pub(super) fn on(index: u32) -> std::ops::RangeInclusive<(u32, IpAddr)> {
     (index, first)..=(index, last)
 }
 
-fn target_of(source: Source, index: u32) -> Target {
-    match source {
+/// Where a route leads that an address makes.
+fn target_of(key: Key) -> Target {
+    match key.source {
         Source::Local => Target::Local,
-        Source::Broadcast => Target::Broadcast(index),
-        _ => Target::Connected(index),
+        Source::Broadcast if key.prefix.is_ipv4() => Target::Broadcast(key.number),
+        Source::Broadcast => Target::Local,
+        _ => Target::Connected(key.number),
     }
 }

@@ -19,6 +19,7 @@ fn an_address_is_ours_its_subnet_is_connected_and_its_ends_are_broadcast() {
         ("10.0.1.2", BY_WAN),
         ("10.0.2.1", "NoRoute"),
         ("fd00:a::1", "Local"),
+        ("fd00:a::", "Local"),
         ("fd00:a::2", "Unresolved(1)"),
         ("fd00:b::2", BY_WAN),
         ("fd00:c::1", "NoRoute"),
@@ -104,7 +105,8 @@ fn routes_lead_to_neighbours_and_wait_for_their_macs() {
     ]);
     assert_eq!(rig.look("10.3.3.4"), "to 03 by 2, mtu 1500");
     assert_eq!(rig.look("2001:db8::1"), "to 09 by 1, mtu 1500");
-    assert_eq!(rig.look("192.0.2.1"), "to 07 by 1, mtu 1500", "a neighbour outside every subnet has a route");
+    assert_eq!(rig.look("10.7.0.1"), "to 07 by 1, mtu 1500");
+    assert_eq!(rig.look("192.0.2.1"), BY_WAN, "a neighbour outside every subnet has no route of its own");
     rig.must([del_neighbor("10.0.1.3", "wan"), del("10.2.0.0/16")]);
     assert_eq!(rig.look("10.3.3.4"), "Unresolved(2)");
     assert_eq!(rig.look("10.2.3.4"), BY_WAN, "by the default route");
@@ -138,7 +140,7 @@ fn of_several_routes_to_a_prefix_the_least_metric_counts_and_the_next_takes_over
 }
 
 #[test]
-fn equal_paths_are_those_that_lead_somewhere() {
+fn equal_paths_are_those_whose_interface_is_up_and_one_without_its_neighbour_asks_for_it() {
     let _eal = eal(192);
     let mut rig = Rig::with_addresses(small());
     rig.must([
@@ -146,14 +148,17 @@ fn equal_paths_are_those_that_lead_somewhere() {
         add("10.3.0.0/16 via 10.0.1.3,10.0.0.4,10.0.1.2"),
     ]);
     assert_eq!(rig.number("10.2.0.1"), rig.number("10.3.0.1"), "one set serves both");
-    assert_eq!(rig.look("10.2.0.1"), "one of: to 02 by 2, mtu 1500");
+    assert_eq!(rig.look("10.2.0.1"), "one of: Unresolved(2), Unresolved(1), to 02 by 2, mtu 1500");
     rig.must([neighbor("10.0.0.4", 4, "lan")]);
-    assert_eq!(rig.look("10.2.0.1"), "one of: to 04 by 1, mtu 1500, to 02 by 2, mtu 1500");
+    assert_eq!(rig.look("10.2.0.1"), "one of: Unresolved(2), to 04 by 1, mtu 1500, to 02 by 2, mtu 1500");
     let down = |name, up| Op::InterfaceSet(Settings { up: Some(Some(up)), ..set(name) });
     rig.must([down("wan", false)]);
     assert_eq!(rig.look("10.2.0.1"), "one of: to 04 by 1, mtu 1500");
     rig.must([del_neighbor("10.0.0.4", "lan")]);
-    assert_eq!(rig.look("10.2.0.1"), "one of: Down, Unresolved(1), Down");
+    assert_eq!(rig.look("10.2.0.1"), "one of: Unresolved(1)");
+    rig.must([down("lan", false)]);
+    assert_eq!(rig.look("10.2.0.1"), "one of: Down, Down, Down");
+    rig.must([down("lan", true)]);
     rig.must([down("wan", true), del("10.2.0.0/16"), del("10.3.0.0/16")]);
     assert_eq!(rig.look("10.2.0.1"), "NoRoute");
 }
@@ -164,13 +169,26 @@ fn what_an_interface_is_told_reaches_everything_that_leaves_by_it() {
     let mut rig = Rig::with_addresses(small());
     let tags = Tags { tpid: Tpid::Dot1ad, vlan: 100, inner: Some(7) };
     let (name, parent) = ("customer".to_string(), "wan".to_string());
-    let settings = Settings { mtu: Some(Some(9000)), ..set("customer") };
+    let too_large = Settings { mtu: Some(Some(9000)), ..set("customer") };
+    let customer = SubInterface { name, parent, tags, settings: too_large.clone() };
+    assert_eq!(
+        rig.refused(Op::InterfaceAdd(customer.clone())),
+        "customer has an MTU of 9000, and wan, of which it is a part, would take 1500; give customer less, or wan more"
+    );
     rig.must([
-        Op::InterfaceAdd(SubInterface { name, parent, tags, settings }),
+        Op::InterfaceAdd(SubInterface { settings: set("customer"), ..customer }),
         add_address("10.9.0.1/24", "customer"),
     ]);
     rig.must([neighbor("10.9.0.2", 9, "customer"), add("10.2.0.0/16 via 10.9.0.2")]);
-    assert_eq!(rig.look("10.2.0.1"), "to 09 by 3 tag 100 tag 7, mtu 1500", "no more than its parent's MTU");
+    assert_eq!(rig.look("10.2.0.1"), "to 09 by 3 tag 100 tag 7, mtu 1500", "its parent's MTU");
+    let of_wan = |mtu| Op::InterfaceSet(Settings { mtu: Some(mtu), ..set("wan") });
+    rig.must([Op::InterfaceSet(too_large), of_wan(Some(9000))]);
+    assert_eq!(rig.look("10.2.0.1"), "to 09 by 3 tag 100 tag 7, mtu 9000", "both at once, in any order");
+    assert_eq!(
+        rig.refused(of_wan(None)),
+        "customer has an MTU of 9000, and wan, of which it is a part, would take 1500; give customer less, or wan more"
+    );
+    rig.must([Op::InterfaceSet(Settings { mtu: Some(None), ..set("customer") }), of_wan(None)]);
     let mac = Some(Some([2, 0, 0, 0, 0, 0x77].into()));
     rig.must([Op::InterfaceSet(Settings { mtu: Some(Some(1400)), mac, ..set("wan") })]);
     assert_eq!(rig.look("10.2.0.1"), "to 09 by 3 tag 100 tag 7, mtu 1400");

@@ -334,7 +334,7 @@ fn the_fibs_hold_what_the_list_of_routes_says_after_any_batch_done_or_refused() 
     rig.must(all.iter().map(|(key, _)| del(key)));
     assert_eq!(
         [0, 1].map(|family| rig.model.fill(family).2),
-        [2, 13],
+        [2, 14],
         "only groups of addresses and neighbours are left"
     );
 }

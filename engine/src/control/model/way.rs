@@ -73,9 +73,13 @@ impl Model {
             self.rib.longest(address).ok_or_else(|| format!("no route covers {address}"))?;
         let route = self.row_of(key, candidate);
         let paths = self.paths_of(key, candidate);
-        // Of several that lead nowhere, one that waits for its neighbour: this one tells the control plane.
+        // Of several the one that gets furthest; of those that lead nowhere, one that waits for its neighbour: this one tells the control plane.
         let ends = paths.iter().map(|(hop, ..)| self.end(address, *hop));
-        let end = ends.min_by_key(|end| matches!(end, End::Drop { .. }));
+        let end = ends.min_by_key(|end| match end {
+            End::Forward | End::Local => 0,
+            End::Punt { .. } => 1,
+            End::Drop { .. } => 2,
+        });
         let end = end.unwrap_or_else(|| self.end(address, candidate.hop));
         let hops = paths.into_iter().map(|(_, index, via)| self.hop_row(address, index, via)).collect();
         Ok(Way { answer: RouteAnswer { address, route, hops }, end })
@@ -135,7 +139,7 @@ impl Model {
     }
 
     fn hop_row(&self, address: IpAddr, index: u32, via: Option<IpAddr>) -> Hop {
-        let neighbor = self.neighbors.get(&(index, via.unwrap_or(address)));
+        let neighbor = self.neighbors.by_place().get(&(index, via.unwrap_or(address)));
         let dev = self.interfaces.name(index).to_string();
         Hop { via, dev, mac: neighbor.map(|neighbor| neighbor.mac) }
     }
@@ -213,7 +217,7 @@ mod tests {
         for (address, expected) in [
             ("10.2.0.1", "10.2.0.0/16 static, via 10.0.1.2, by wan to 2: forward"),
             ("10.0.1.2", "10.0.1.2/32 connected on wan, by wan to 2: forward"),
-            ("10.3.0.1", "10.3.0.0/16 static, via 10.0.1.2, by wan to 2: forward"),
+            ("10.3.0.1", "10.3.0.0/16 static, via 10.0.1.2, by wan to 2, via 10.0.0.9, by lan: forward"),
             ("10.7.0.1", "10.7.0.0/16 static, via 10.0.0.9, by lan: punt ip4.unresolved-neighbor"),
             ("10.0.0.9", "10.0.0.0/24 connected on lan, by lan: punt ip4.unresolved-neighbor"),
             ("10.4.0.1", "10.4.0.0/16 static: drop blackhole route"),
@@ -244,10 +248,7 @@ mod tests {
         for (address, expected) in [
             ("10.2.0.1", "10.2.0.0/16 static, via 10.0.1.2, by wan to 2: drop egress interface is down"),
             ("10.0.1.9", "10.0.1.0/24 connected on wan, by wan: drop egress interface is down"),
-            (
-                "10.3.0.1",
-                "10.3.0.0/16 static, via 10.0.1.2, by wan to 2, via 10.0.0.9, by lan: punt ip4.unresolved-neighbor",
-            ),
+            ("10.3.0.1", "10.3.0.0/16 static, via 10.0.0.9, by lan: punt ip4.unresolved-neighbor"),
             ("10.0.1.1", "10.0.1.1/32 local on wan: local"),
         ] {
             assert_eq!(way(&rig, address), expected, "{address}, wan being down");

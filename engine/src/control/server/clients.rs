@@ -33,7 +33,7 @@ pub(super) struct Clients<T> {
     buffered: usize,
     chunk: Box<[u8]>,
     /// What is remembered of connections that have ended.
-    pub gone: Vec<T>,
+    gone: Vec<T>,
 }
 
 impl<T> Default for Clients<T> {
@@ -138,9 +138,18 @@ impl<T> Clients<T> {
                 Turn::Wait => client.waiting = false,
                 Turn::Gone => self.remove(token),
             }
+            self.let_go(service);
             if self.buffered > MAX_BUFFERED {
                 self.drop_largest();
+                self.let_go(service);
             }
+        }
+    }
+
+    /// Tells of connections that have ended, before anybody else is heard: who connects anew is to find that it is not there any more.
+    pub fn let_go<S: Service<Session = T>>(&mut self, service: &mut S) {
+        for session in self.gone.drain(..) {
+            service.leave(session);
         }
     }
 

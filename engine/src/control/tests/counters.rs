@@ -32,7 +32,7 @@ fn counters_of_all_workers_are_shown_under_the_names_of_the_graph() {
         "stats.nodes",
         &["node", "calls", "packets", "packets_per_call", "cycles_per_packet"],
     );
-    assert_eq!(nodes[1], json!(["ether-input", 2, 15, 7.5, 0.0]));
+    assert_eq!(nodes[1], json!(["ether-input", 2, 15, 7.5, null]));
     let reasons =
         rows(&mut control, "reason.list", &["name", "packets", "no_sink", "class", "action", "rate"]);
     assert!(reasons.contains(&json!(["ip4.ttl-expired", 0, 0, "except", "trap", 600])), "{reasons:?}");

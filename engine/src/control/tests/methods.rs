@@ -59,7 +59,10 @@ fn what_is_set_is_shown() {
         (
             &json!("10.2.0.0/16"),
             &json!("forward"),
-            &json!([{"via": "10.0.1.2", "dev": "wan", "mac": "02:00:00:00:00:02"}])
+            &json!([
+                {"via": "10.0.1.2", "dev": "wan", "mac": "02:00:00:00:00:02"},
+                {"via": "10.0.0.9", "dev": "lan", "mac": null}
+            ])
         )
     );
     let neighbor = get(&mut control, "10.0.1.2").unwrap();
@@ -97,7 +100,7 @@ fn what_is_not_understood_or_not_done_is_told() {
             "route.add",
             json!([route("10.3.0.0/16"), 7]),
             code::INVALID_PARAMS,
-            "object 1: invalid type: integer `7`, expected struct Route",
+            "object 1: invalid type: integer `7`, expected an object",
         ),
         ("route.add", route("10.2.0.0/16"), code::REFUSED, "10.2.0.0/16 exists; use replace"),
         ("route.del", json!({"prefix": "10.3.0.0/16"}), code::REFUSED, "there is no route 10.3.0.0/16"),

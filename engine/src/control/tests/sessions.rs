@@ -102,6 +102,68 @@ fn a_session_that_ends_takes_nothing_of_anybody_else() {
     assert_eq!(rows(&mut control, "sink.list", &["name"]), [json!(["operators"])]);
 }
 
+/// Sinks and registrations as an operator sees them.
+fn listed(control: &mut Control) -> [Vec<Value>; 2] {
+    let sinks = rows(control, "sink.list", &["name", "target", "life", "rate"]);
+    [sinks, rows(control, "registration.list", &["match", "life", "suspended"])]
+}
+
+#[test]
+fn who_comes_back_without_its_token_has_its_sink_again_with_what_others_registered_there() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let (session, token, _) = client(&mut control, "mine", &[5000]);
+    let guest = call(&mut control, "register", json!({"match": "udp:5001", "sink": "mine"})).unwrap();
+    let again = |rate: u32| json!({"name": "mine", "target": "null", "life": "session", "rate": rate});
+    call(&mut control, "sink.add", again(7)).expect_err("its client is there");
+    control.leave(session);
+
+    let mut back = Session::default();
+    let refused = json!([again(7), {"name": "", "target": "null"}]);
+    call_in(&mut control, &mut Session::default(), "sink.add", refused).expect_err("that is no name");
+    let suspended = json!(["udp:5000", "session", true]);
+    assert_eq!(listed(&mut control)[1], [suspended, json!(["udp:5001", "operator", false])]);
+
+    let made = call_in(&mut control, &mut back, "sink.add", again(7)).unwrap();
+    assert!(made["token"].is_string() && made["token"] != token, "{made}");
+    assert_eq!(
+        listed(&mut control),
+        [vec![json!(["mine", "null", "session", 7])], vec![json!(["udp:5001", "operator", false])]]
+    );
+    call(&mut control, "session.resume", json!({ "token": token })).expect_err("it has another");
+
+    // It is its own: it goes with the client once nobody else uses it.
+    call(&mut control, "unregister", json!({"id": guest["id"]})).unwrap();
+    control.leave(back);
+    control.expire_sessions(Instant::now() + Duration::from_secs(60));
+    assert_eq!(listed(&mut control), <[Vec<Value>; 2]>::default());
+}
+
+#[test]
+fn a_sink_that_others_use_is_theirs_when_the_session_has_ended_and_its_clients_when_that_comes_back() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let (session, ..) = client(&mut control, "mine", &[5000]);
+    call(&mut control, "passive.set", json!({"family": "ip4", "sink": "mine"})).unwrap();
+    control.leave(session);
+    control.expire_sessions(Instant::now() + Duration::from_secs(60));
+    assert_eq!(listed(&mut control), [vec![json!(["mine", "null", "operator", null])], vec![]]);
+    let elsewhere = json!({"name": "mine", "target": "unix:/elsewhere", "life": "session"});
+    call(&mut control, "sink.add", elsewhere).expect_err("others use what is there");
+
+    let (late, ..) = client(&mut control, "mine", &[5000]);
+    assert_eq!(listed(&mut control)[0], [json!(["mine", "null", "session", null])]);
+    control.leave(late);
+    call(&mut control, "passive.del", json!({"family": "ip4"})).unwrap();
+    control.expire_sessions(Instant::now() + Duration::from_secs(60));
+    assert_eq!(listed(&mut control), <[Vec<Value>; 2]>::default());
+
+    // One that an operator made is nobody's to take.
+    call(&mut control, "sink.add", json!({"name": "mine", "target": "null"})).unwrap();
+    let wanted = json!({"name": "mine", "target": "null", "life": "session"});
+    call(&mut control, "sink.add", wanted).expect_err("it is an operator's");
+}
+
 #[test]
 fn what_is_refused_takes_nothing_from_a_session() {
     let _eal = eal(192);

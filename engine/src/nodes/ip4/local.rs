@@ -5,7 +5,7 @@ use punt::reason::{Class, Reason};
 use super::options::{Found, SOURCE_ROUTE, options};
 use crate::edges;
 use crate::node::{Context, Node};
-use crate::nodes::local::{BUILT_IN, PIM_REGISTER, Transport, listener};
+use crate::nodes::local::{BUILT_IN, ESP_IN_UDP, PIM_REGISTER, Transport, is_esp_in_udp, listener};
 use crate::nodes::redirect::Redirect;
 use crate::packet::{Flags, Packet};
 use crate::wire::{Ip4, protocol};
@@ -26,6 +26,7 @@ edges! {
     pub enum Next {
         Claimed => chosen reason,
         PimRegister => punt PIM_REGISTER,
+        EspInUdp => punt ESP_IN_UDP,
         SourceRoute => punt SOURCE_ROUTE,
         Fragment => punt FRAGMENT_FOR_US,
         MulticastNoRoute => punt MULTICAST_NO_ROUTE,
@@ -60,7 +61,6 @@ impl Node for Ip4Local {
             return Next::MulticastNoRoute;
         }
         if ip.is_fragment() {
-            packet.meta.flags.set(Flags::FRAGMENT);
             return Next::Fragment;
         }
         if ip.protocol() == protocol::PIM && !multicast {
@@ -68,7 +68,9 @@ impl Node for Ip4Local {
         }
         packet.meta.protocol = ip.protocol();
         let payload = ip.total_len().saturating_sub(ip.header_len());
-        match listener(&context.tables.punt.local4, packet, Transport::over_ip4(ip.protocol()), payload) {
+        let transport = Transport::over_ip4(ip.protocol());
+        match listener(&context.tables.punt.local4, packet, transport, payload) {
+            Ok(_) if is_esp_in_udp(packet, transport, payload) => Next::EspInUdp,
             Ok(Some(reason)) => {
                 packet.meta.reason = reason;
                 Next::Claimed
@@ -88,6 +90,8 @@ pub fn is_for_routers(group: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use punt::dispatch::Punted;
+
     use super::*;
     use crate::testing::*;
     use crate::wire::ETHERTYPE_IP4;
@@ -140,6 +144,10 @@ mod tests {
             ("an answer to our own SSH is nobody's", 6, LAN4, tcp(22, 50000), "Unclaimed"),
             ("BFD", 17, LAN4, udp(49152, 3784), "local.bfd"),
             ("PTP event over UDP", 17, [224, 0, 1, 129], udp(319, 319), "l2.ptp-event"),
+            ("IKE", 17, LAN4, udp(500, 500), "local.ike"),
+            ("IKE behind a translation", 17, LAN4, [udp(4500, 4500), vec![0; 32]].concat(), "local.ike"),
+            ("ESP behind a translation", 17, LAN4, [udp(4500, 4500), vec![0, 0, 1, 0]].concat(), "EspInUdp"),
+            ("what keeps a translation alive", 17, LAN4, [udp(4500, 4500), vec![0xff]].concat(), "EspInUdp"),
             ("RIP to its group", 17, [224, 0, 0, 9], udp(520, 520), "local.rip"),
             ("DHCP to the subnet", 17, SUBNET_BROADCAST, udp(68, 67), "local.dhcp4"),
             ("DHCP to everybody", 17, [255; 4], udp(68, 67), "local.dhcp4"),
@@ -211,7 +219,7 @@ mod tests {
             assert_eq!(outcome(&mut router, packet(&l3)), expected, "{what}");
         }
         let (_, fragment) = router.run(&mut Ip4Local, packet(&sealed(changed(&whole, &[(6, &[0x20])]))));
-        assert!(fragment.meta.flags.any(Flags::FRAGMENT));
+        assert_eq!(fragment.tag().flags, punt::record::FRAGMENT);
         fragment.mbuf.free();
         let to_group = sealed(changed(&ip4(17, ROUTED_GROUP, &udp(1, 3784)), &[(6, &[0x20])]));
         assert_eq!(outcome(&mut router, packet(&to_group)), "MulticastNoRoute");

@@ -3,6 +3,7 @@
 use dpdk_sys::at_hand::hold;
 use punt::reason::{Class, Reason};
 
+use super::rewrite::TTL_EXPIRED;
 use super::{Ip4Local, Ip4Options, Ip4Rewrite};
 use crate::edges;
 use crate::node::{Context, Leads, Node, Rest};
@@ -42,6 +43,8 @@ edges! {
         Unreachable => punt REJECT_ROUTE,
         Punt => punt PUNT_ROUTE,
         Unresolved => punt UNRESOLVED_NEIGHBOR,
+        /// Who resolves the neighbour sends it on, so it expires before that.
+        Expired => punt TTL_EXPIRED,
         Blackhole => drop "blackhole route",
         Down => drop "egress interface is down",
         GroupFrame => drop "unicast destination in a broadcast or multicast frame",
@@ -197,24 +200,27 @@ fn unusual(packet: &mut Packet, adjacency: &Adjacency) -> Next {
         return Next::LinkLocal;
     }
     // One that expires here is answered for that, and once: whatever else is unusual about it.
-    if packet.l3::<20>().is_none_or(|header| Ip4(header).ttl() <= 1) {
-        return Next::Rewrite;
-    }
+    let Some(ip) = packet.l3::<20>().map(Ip4).filter(|ip| ip.ttl() > 1) else { return Next::Rewrite };
     if flags.any(Flags::OPTIONS) {
         return Next::Options;
     }
-    if adjacency.interface == packet.meta.interface { Next::Redirect } else { Next::Rewrite }
+    // Nor is one redirected that is too long to be sent on.
+    let redirected = adjacency.interface == packet.meta.interface && ip.total_len() <= adjacency.mtu;
+    if redirected { Next::Redirect } else { Next::Rewrite }
 }
 
 /// A hop that is not a neighbour.
 #[cold]
 fn elsewhere(packet: &Packet, hop: &Hop) -> Next {
-    // What everybody on the link has received is answered with no ICMP error (RFC 1812 §4.3.2.7), and resolved for nobody.
+    // What everybody on the link has received is answered with no ICMP error (RFC 1812 §4.3.2.7), resolved for nobody, and not ours alone
+    // (RFC 1122 §3.3.6); but in a frame to a group it may be (RFC 7130 §2.3).
     let group = packet.meta.flags.any(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
     match hop {
         Hop::Broadcast(interface) if *interface != packet.meta.interface => Next::DirectedBroadcast,
         Hop::Unresolved(_) | Hop::Unreachable | Hop::NoRoute if group => Next::GroupFrame,
+        Hop::Local if packet.meta.flags.any(Flags::LINK_BROADCAST) => Next::GroupFrame,
         Hop::Unresolved(_) if packet.meta.flags.any(Flags::STAYS_ON_LINK) => Next::LinkLocal,
+        Hop::Unresolved(_) if packet.l3::<20>().is_none_or(|header| Ip4(header).ttl() <= 1) => Next::Expired,
         hop => plainly(hop),
     }
 }
@@ -307,7 +313,8 @@ mod tests {
                 let packet = flagged(destination, flags);
                 assert_eq!(router.edge(&mut Ip4Lookup, packet), Next::GroupFrame, "{destination:?}");
             }
-            assert_eq!(router.edge(&mut Ip4Lookup, flagged(LAN4, flags)), Next::Local);
+            let ours = if flags == Flags::LINK_MULTICAST { Next::Local } else { Next::GroupFrame };
+            assert_eq!(router.edge(&mut Ip4Lookup, flagged(LAN4, flags)), ours, "ours alone");
         }
     }
 
@@ -330,6 +337,24 @@ mod tests {
             ("link-local to us", LAN4, Flags::STAYS_ON_LINK, Next::Local),
         ] {
             assert_eq!(router.edge(&mut Ip4Lookup, flagged(destination, flags)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_sent_back_is_not_redirected() {
+        let mut router = Router::new();
+        for (len, expected) in [(1500, Next::Redirect), (1501, Next::Rewrite)] {
+            let packet = ip4(17, [10, 6, 0, 1], &vec![7; len - 20]);
+            assert_eq!(router.edge(&mut Ip4Lookup, at_l3(&packet, ETHERTYPE_IP4)), expected, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn what_expires_here_is_not_resolved_for() {
+        let mut router = Router::new();
+        for (ttl, expected) in [(2, Next::Unresolved), (1, Next::Expired), (0, Next::Expired)] {
+            let packet = sealed(changed(&udp4([10, 0, 1, 3], 7), &[(8, &[ttl])]));
+            assert_eq!(router.edge(&mut Ip4Lookup, at_l3(&packet, ETHERTYPE_IP4)), expected, "TTL {ttl}");
         }
     }
 

@@ -71,7 +71,7 @@ fn is_unusual(address: &[u8; 16]) -> bool {
 
 /// Does something stand between this header and the transport's?
 #[inline(always)]
-fn is_extension(next_header: u8) -> bool {
+pub fn is_extension(next_header: u8) -> bool {
     const EXTENSIONS: u64 = 1 << protocol::HOP_BY_HOP
         | 1 << protocol::ROUTING
         | 1 << protocol::FRAGMENT

@@ -2,13 +2,13 @@
 
 use punt::reason::{Class, Reason};
 
-use super::walk::{Stop, transport};
+use super::walk::{self, Stop};
 use super::{is_for_routers, is_link_local, is_multicast};
 use crate::edges;
 use crate::node::{Context, Node};
-use crate::nodes::local::{BUILT_IN, PIM_REGISTER, Transport, listener};
+use crate::nodes::local::{BUILT_IN, ESP_IN_UDP, PIM_REGISTER, Transport, is_esp_in_udp, listener};
 use crate::nodes::redirect::Redirect;
-use crate::packet::{Flags, Packet};
+use crate::packet::Packet;
 use crate::wire::{Ip6, protocol};
 
 /// A fragment of a packet for us; it is to be reassembled before anybody can say whose it is.
@@ -37,6 +37,7 @@ edges! {
     pub enum Next {
         Claimed => chosen reason,
         PimRegister => punt PIM_REGISTER,
+        EspInUdp => punt ESP_IN_UDP,
         Fragment => punt FRAGMENT_FOR_US,
         MulticastNoRoute => punt MULTICAST_NO_ROUTE,
         AllNodes => punt ALL_NODES,
@@ -48,6 +49,8 @@ edges! {
         NeighborSource => drop "router advertisement or redirect from beyond the link",
         NeighborFragment => drop "neighbour discovery in a fragment",
         NeighborShort => drop "shorter than its neighbour discovery message",
+        NeighborTarget => drop "neighbour discovery about a group",
+        NeighborOption => drop "neighbour discovery option of length 0",
         ListenerSource => drop "MLD from an address that is not link-local",
         RoutingType0 => drop "routing header of type 0",
         HopByHopLate => drop "hop-by-hop header is not the first",
@@ -90,7 +93,7 @@ impl Node for Ip6Local {
         let next = deliver(context, packet, ip);
         match next {
             // Only a report may be sent to the group that it is about.
-            Next::Claimed | Next::Fragment | Next::Unclaimed
+            Next::Claimed | Next::EspInUdp | Next::Fragment | Next::Unclaimed
                 if is_foreign_group(packet, ip.destination()) =>
             {
                 Next::MulticastNoRoute
@@ -103,14 +106,9 @@ impl Node for Ip6Local {
 
 /// Who wants what is behind the extension headers.
 fn deliver(context: &Context, packet: &mut Packet, ip: Ip6) -> Next {
-    let found = match transport(packet) {
+    let found = match walk::transport(packet) {
         Ok(found) => found,
-        Err(stop) => {
-            if stop == Stop::Fragment {
-                packet.meta.flags.set(Flags::FRAGMENT);
-            }
-            return stop.into();
-        }
+        Err(stop) => return stop.into(),
     };
     (packet.meta.l4, packet.meta.protocol) = (found.start, found.protocol);
     if found.protocol == protocol::PIM && !is_multicast(ip.destination()) {
@@ -121,7 +119,9 @@ fn deliver(context: &Context, packet: &mut Packet, ip: Ip6) -> Next {
     {
         return next;
     }
-    match listener(&context.tables.punt.local6, packet, Transport::over_ip6(found.protocol), found.len) {
+    let transport = Transport::over_ip6(found.protocol);
+    match listener(&context.tables.punt.local6, packet, transport, found.len) {
+        Ok(_) if is_esp_in_udp(packet, transport, found.len) => Next::EspInUdp,
         Ok(Some(reason)) => {
             packet.meta.reason = reason;
             Next::Claimed
@@ -151,8 +151,24 @@ fn icmp(packet: &Packet, ip: Ip6, len: u16, fragment: bool) -> Result<(), Next> 
         _ if fragment => Err(Next::NeighborFragment),
         _ if len < shortest => Err(Next::NeighborShort),
         134 | 137 if !from_the_link => Err(Next::NeighborSource),
+        135..=137 if packet.l4::<9>().is_some_and(|message| message[8] == 0xff) => Err(Next::NeighborTarget),
+        _ if has_empty_option(packet, shortest as usize, len as usize) => Err(Next::NeighborOption),
         _ => Ok(()),
     }
+}
+
+/// Whether one of the options from `start` on, of a message of `len` bytes, says that it has no length; then nobody knows where the next
+/// begins.
+fn has_empty_option(packet: &Packet, start: usize, len: usize) -> bool {
+    let message = packet.bytes().get(packet.meta.l4 as usize..).unwrap_or_default();
+    let mut options = message.get(start..len.min(message.len())).unwrap_or_default();
+    while let Some(&length) = options.get(1) {
+        if length == 0 {
+            return true;
+        }
+        options = options.get(length as usize * 8..).unwrap_or_default();
+    }
+    false
 }
 
 /// Is it to a group that no router listens to, and not about that group?
@@ -176,6 +192,8 @@ fn unclaimed(destination: &[u8; 16]) -> Next {
 
 #[cfg(test)]
 mod tests {
+    use punt::dispatch::Punted;
+
     use super::*;
     use crate::packet::NO_OFFSET;
     use crate::testing::*;
@@ -250,6 +268,8 @@ mod tests {
             ("UDP to no listener", UDP, LAN6, "0001 270f 0008 0000", "Unclaimed"),
             ("ICMPv6 of no known type", ICMP6, LAN6, "c8000000", "Unclaimed"),
             ("a protocol of nobody's", 200, LAN6, "", "Unclaimed"),
+            ("IKE behind a translation", UDP, LAN6, "1194 1194 0010 0000 00000000 11111111", "local.ike"),
+            ("ESP behind a translation", UDP, LAN6, "1194 1194 0010 0000 11111111 00000001", "EspInUdp"),
             ("ESP", 50, LAN6, "00000001 00000001", "Unclaimed"),
         ] {
             assert_eq!(outcome(&mut router, to(destination, next_header, payload)), expected, "{what}");
@@ -344,7 +364,7 @@ mod tests {
         ] {
             let (next, packet) = router.run(&mut Ip6Local, to_us(next_header, &format!("{headers} {BFD}")));
             assert_eq!((next, packet.meta.l4), (Next::Fragment, NO_OFFSET), "{what}");
-            assert!(packet.meta.flags.any(Flags::FRAGMENT), "{what}");
+            assert_eq!(packet.tag().flags, punt::record::FRAGMENT, "{what}");
             packet.mbuf.free();
         }
     }

@@ -3,6 +3,7 @@
 use dpdk_sys::at_hand::hold;
 use punt::reason::{Class, Reason};
 
+use super::rewrite::HOP_LIMIT_EXPIRED;
 use super::{Ip6HopByHop, Ip6Local, Ip6Rewrite};
 use crate::edges;
 use crate::node::{Context, Leads, Node, Rest};
@@ -41,6 +42,8 @@ edges! {
         Unreachable => punt REJECT_ROUTE,
         Punt => punt PUNT_ROUTE,
         Unresolved => punt UNRESOLVED_NEIGHBOR,
+        /// Who resolves the neighbour sends it on, so it expires before that.
+        Expired => punt HOP_LIMIT_EXPIRED,
         Blackhole => drop "blackhole route",
         Down => drop "egress interface is down",
         GroupFrame => drop "unicast destination in a broadcast or multicast frame",
@@ -151,13 +154,13 @@ fn unusual(packet: &mut Packet, adjacency: &Adjacency) -> Next {
         return drop;
     }
     // One that expires here is answered for that, and once: whatever else is unusual about it.
-    if packet.l3::<40>().is_none_or(|header| Ip6(header).hop_limit() <= 1) {
-        return Next::Rewrite;
-    }
+    let Some(ip) = packet.l3::<40>().map(Ip6).filter(|ip| ip.hop_limit() > 1) else { return Next::Rewrite };
     if packet.meta.flags.any(Flags::HOP_BY_HOP) {
         return Next::HopByHop;
     }
-    if adjacency.interface == packet.meta.interface { Next::Redirect } else { Next::Rewrite }
+    // Nor is one redirected that is too long to be sent on.
+    let fits = 40 + ip.payload_len() as u32 <= adjacency.mtu as u32;
+    if adjacency.interface == packet.meta.interface && fits { Next::Redirect } else { Next::Rewrite }
 }
 
 /// Why a packet may not leave by the interface `egress`. One from a link-local address may go back to its link (RFC 4007 §9).
@@ -175,8 +178,12 @@ fn elsewhere(packet: &Packet, hop: &Hop) -> Next {
     // What everybody on the link has received is answered with no ICMPv6 error (RFC 4443 §2.4 e).
     let group = packet.meta.flags.any(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
     match hop {
-        Hop::Unresolved(egress) => confined(packet, *egress).unwrap_or(Next::Unresolved),
+        Hop::Unresolved(egress) => confined(packet, *egress).unwrap_or_else(|| {
+            let expires = packet.l3::<40>().is_none_or(|header| Ip6(header).hop_limit() <= 1);
+            if expires { Next::Expired } else { Next::Unresolved }
+        }),
         Hop::Unreachable | Hop::NoRoute if group => Next::GroupFrame,
+        Hop::Local if packet.meta.flags.any(Flags::LINK_BROADCAST) => Next::GroupFrame,
         hop => plainly(hop),
     }
 }
@@ -262,7 +269,8 @@ mod tests {
             ("group frame, neighbour unknown", SILENT, group, Next::GroupFrame),
             ("group frame nowhere", NOWHERE, group, Next::GroupFrame),
             ("group frame to the unreachable", ip6_address(0xfd00, 4, 1), group, Next::GroupFrame),
-            ("group frame to us", LAN6, group, Next::Local),
+            ("group frame to us", LAN6, Flags::LINK_MULTICAST, Next::Local),
+            ("frame to everybody, to us", LAN6, Flags::LINK_BROADCAST, Next::GroupFrame),
             ("hop-by-hop", FAR6, Flags::HOP_BY_HOP, Next::HopByHop),
             ("hop-by-hop back", BACK, Flags::HOP_BY_HOP, Next::HopByHop),
             ("hop-by-hop to us", LAN6, Flags::HOP_BY_HOP, Next::Local),

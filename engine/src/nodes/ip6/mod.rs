@@ -8,10 +8,11 @@ mod rewrite;
 mod walk;
 
 pub use hop_by_hop::Ip6HopByHop;
-pub use input::Ip6Input;
+pub use input::{Ip6Input, is_extension};
 pub use local::{Ip6Local, UNCLAIMED};
 pub use lookup::Ip6Lookup;
 pub use rewrite::Ip6Rewrite;
+pub use walk::fragment;
 
 /// The scope of a group that does not leave its link (RFC 7346).
 const LINK: u8 = 2;

@@ -42,8 +42,29 @@ pub enum Stop {
     Short,
 }
 
-/// Walks the extension headers of a packet that `ip6-input` has checked.
+/// Walks the extension headers of a packet that `ip6-input` has checked, to the transport of a whole packet.
 pub fn transport(packet: &Packet) -> Result<Transport, Stop> {
+    walk(packet, |place| place & (OFFSET | MORE) == 0)
+}
+
+/// Whether a packet is a fragment, and where its transport header begins, if it has that. A fragment that is a whole packet is none
+/// (RFC 6946).
+#[cold]
+pub fn fragment(packet: &Packet) -> (bool, Option<u16>) {
+    let mut fragment = false;
+    let found = walk(packet, |place| {
+        fragment |= place & (OFFSET | MORE) != 0;
+        place & OFFSET == 0
+    });
+    (fragment, found.ok().map(|transport| transport.start))
+}
+
+/// In a fragment header: where in its packet it belongs, and whether it is not the last.
+const OFFSET: u16 = 0xfff8;
+const MORE: u16 = 1;
+
+/// Walks the extension headers, past a fragment header only if `past` says so of its offset and flags.
+fn walk(packet: &Packet, mut past: impl FnMut(u16) -> bool) -> Result<Transport, Stop> {
     let Some(ip) = packet.l3::<40>().map(Ip6) else { return Err(Stop::Short) };
     let mut at = packet.meta.l3 as usize + 40;
     let mut left = ip.payload_len() as usize;
@@ -77,7 +98,7 @@ pub fn transport(packet: &Packet) -> Result<Transport, Stop> {
             return Err(Stop::Exceeds);
         }
         match next {
-            protocol::FRAGMENT if be16(header, 2) & 0xfff9 != 0 => return Err(Stop::Fragment),
+            protocol::FRAGMENT if !past(be16(header, 2)) => return Err(Stop::Fragment),
             protocol::FRAGMENT => atomic_fragment = true,
             protocol::ROUTING if header[3] > 0 => {
                 return Err(if header[2] == 0 { Stop::RoutingType0 } else { Stop::SourceRouted });

@@ -268,6 +268,21 @@ pub struct InterfaceSet {
     pub up: Option<bool>,
 }
 
+impl InterfaceSet {
+    /// Whether it makes sense by itself.
+    ///
+    /// # Errors
+    /// One sentence that names the MAC.
+    pub fn check(&self) -> Result<(), String> {
+        match self.mac.filter(|mac| mac.is_group() || mac.is_zero()) {
+            Some(mac) => {
+                Err(format!("{}: {mac} cannot be an interface's MAC; write a unicast one", self.name))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A configuration to check or to apply: `config.check`, `config.apply`.
 ///
 /// One that does not fit on a line comes in parts on one connection: `more` is set on all but the last, and nothing

@@ -49,7 +49,7 @@ impl Register {
             if matches!(wanted, Match::Ethertype(_) | Match::Llc(_) | Match::Mac(_)) {
                 return Err(format!("{wanted} has no source address; leave out source {source}"));
             }
-            if wanted.family().is_some_and(|only| only != family) {
+            if family_of(wanted).is_some_and(|only| only != family) {
                 return Err(format!("{wanted} never comes from {source}: the address families differ"));
             }
         }
@@ -57,6 +57,19 @@ impl Register {
             return Err(format!("{wanted} has snaplen 0; write how many bytes of a frame are wanted"));
         }
         check_limit(wanted, self.rate, self.burst)
+    }
+}
+
+/// The family of all packets that a match can see, if they are of one. Of reasons, the name tells.
+fn family_of(wanted: &Match) -> Option<Family> {
+    let Match::Reason(pattern) = wanted else { return wanted.family() };
+    let of = |family: &str| {
+        [format!("{family}."), format!("drop.{family}-")].iter().any(|start| pattern.starts_with(start))
+    };
+    match (of("ip4"), of("ip6")) {
+        (true, _) => Some(Family::Ip4),
+        (_, true) => Some(Family::Ip6),
+        _ => None,
     }
 }
 
@@ -120,8 +133,10 @@ pub struct RegistrationRow {
 pub struct RegistrationCounters {
     /// Packets for which it is the most specific one of its sink.
     pub packets: u64,
-    /// Of these, packets over its rate or the sink's.
+    /// Of these, packets over its rate.
     pub refused: u64,
+    /// Packets over its sink's rate.
+    pub refused_sink: u64,
     /// No room in the sink's ring.
     pub ring_full: u64,
     /// Lost on the way out of the ring.
@@ -160,6 +175,15 @@ mod tests {
                 r#""match":"udp6:5","source":"10.0.0.0/8""#,
                 "udp6:5 never comes from 10.0.0.0/8: the address families differ",
             ),
+            (
+                r#""match":"reason:ip6.no-route","source":"10.0.0.0/8""#,
+                "reason:ip6.no-route never comes from 10.0.0.0/8: the address families differ",
+            ),
+            (
+                r#""match":"reason:drop.ip4-input.*","source":"fd00::/8""#,
+                "reason:drop.ip4-input.* never comes from fd00::/8: the address families differ",
+            ),
+            (r#""match":"udp:5","rate":0"#, "udp:5 has rate 0, with which nothing passes; write at least 1"),
             (
                 r#""match":"icmp:8","source":"fd00::/8""#,
                 "icmp:8 never comes from fd00::/8: the address families differ",

@@ -90,6 +90,9 @@ pub(super) fn check_limit(
     burst: Option<u32>,
 ) -> Result<(), String> {
     match (rate, burst) {
+        (Some(Rate::PerSecond(0)), _) => {
+            Err(format!("{what} has rate 0, with which nothing passes; write at least 1"))
+        }
         (_, Some(0)) => Err(format!("{what} has burst 0, with which nothing passes; write at least 1")),
         (None, Some(burst)) => Err(format!("{what} has burst {burst} and no rate; add rate")),
         _ => Ok(()),

@@ -230,7 +230,7 @@ impl Open for Thread {
         [0; 3]
     }
 
-    fn ask_to_close(&self) {
+    fn ask_to_close(&self, _: std::time::Duration) {
         self.told.lock().ends.push(format!("ask {}", self.sink.0));
     }
 

@@ -121,6 +121,96 @@ fn a_pattern_that_is_exclusive_covers_reasons_to_come() {
 }
 
 #[test]
+fn nobody_has_what_nobody_claimed_beside_who_has_it_exclusively() {
+    let passive = |office: &mut Office, family, interface, to| {
+        let set = office.desk.set_passive(family, interface, to, None, None, Life::Operator);
+        set.map_err(|refused| refused.to_string())
+    };
+    let to = |sink: &str| Towards::Sink(sink.to_owned());
+    let away = || Towards::Redirect { interface: "lan".to_owned(), via: None, way: 5 };
+    for pattern in ["reason:ip4.unclaimed", "reason:*"] {
+        let mut office = Office::with_sinks(&["a", "b"]);
+        let alone = || wanted(pattern, "a").exclusively();
+        let id = office.desk.register(alone()).expect("nobody is in the way");
+        let expected = format!(
+            "the passive punt of ip4 is in the way of the exclusive registration {id} ({pattern} for sink a, by an operator); unregister that first"
+        );
+        for to in [to("b"), away()] {
+            assert_eq!(passive(&mut office, PassiveFamily::Ip4, None, to), Err(expected.clone()));
+        }
+        assert_eq!(office.desk.passive_rows(), []);
+        passive(&mut office, PassiveFamily::Ip4, None, to("a")).expect("it is its own");
+        passive(&mut office, PassiveFamily::Ip4, None, Towards::Drop).expect("nobody else gets it");
+        // In the other order, too.
+        office.desk.unregister(id).expect("it is registered");
+        for (there, named) in [(to("b"), "sink b"), (away(), "interface lan")] {
+            passive(&mut office, PassiveFamily::Ip4, Some((2, "port2".to_owned())), there)
+                .expect("nobody is in the way");
+            assert_eq!(
+                office.refused(alone()),
+                format!(
+                    "{pattern} cannot be exclusive beside the passive punt of ip4 to {named}; set that otherwise first"
+                )
+            );
+        }
+        assert_eq!(office.desk.registration_rows(), []);
+        let scoped = || wanted("reason:ip4.unclaimed", "a").exclusively();
+        office.desk.register(scoped().on(1)).expect("that is set for port2 alone");
+        assert!(office.refused(scoped().on(2)).contains("passive punt"));
+        let of_port1 = passive(&mut office, PassiveFamily::Ip4, Some((1, "port1".to_owned())), to("b"));
+        assert!(of_port1.expect_err("port1 is taken").contains("exclusive"));
+        office.desk.register(wanted("udp:5000", "a").exclusively()).expect("that is claimed");
+        office.commit();
+    }
+}
+
+#[test]
+fn a_sub_interface_without_an_entry_has_its_parents() {
+    let mut office = Office::with_sinks(&["all", "parent", "own"]);
+    let set = |office: &mut Office, interface: Option<u32>, sink: &str| {
+        let interface = interface.map(|index| (index, format!("port{index}")));
+        let to = Towards::Sink(sink.to_owned());
+        let set = office.desk.set_passive(PassiveFamily::Ip4, interface, to, None, None, Life::Operator);
+        set.expect("it can be so");
+        office.commit();
+    };
+    set(&mut office, None, "all");
+    set(&mut office, Some(1), "parent");
+    let takers = |office: &mut Office, interface: u32| -> Vec<String> {
+        let got = office.takers(&Packet::udp("10.0.1.7", 9).on(interface));
+        got.into_iter().map(|(sink, _)| sink).collect()
+    };
+    assert_eq!(takers(&mut office, 3), ["all"], "nobody has said what it is");
+    office.desk.set_parents(BTreeMap::from([(3, 1), (4, 2)]));
+    office.commit();
+    assert_eq!([1, 2, 3, 4].map(|at| takers(&mut office, at)), [["parent"], ["all"], ["parent"], ["all"]]);
+    set(&mut office, Some(3), "own");
+    assert_eq!(takers(&mut office, 3), ["own"]);
+    office.desk.delete_passive(PassiveFamily::Ip4, Some("port3")).expect("it is set");
+    office.commit();
+    assert_eq!(takers(&mut office, 3), ["parent"]);
+    let row = &office.desk.passive_rows()[1];
+    assert_eq!((row.interface.as_deref(), row.counters.packets), (Some("port1"), 3), "in its books, too");
+}
+
+#[test]
+fn who_asks_for_what_nobody_claimed_from_a_source_leaves_the_passive_punt_what_it_has() {
+    let mut office = Office::with_sinks(&["a", "slow"]);
+    let to = Towards::Sink("slow".to_owned());
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Operator).expect("there is room");
+    let id = office.desk.register(wanted("reason:ip4.unclaimed", "a").from("10.0.1.7/32"));
+    let id = id.expect("nobody is in the way");
+    office.commit();
+    let both = [("a".to_owned(), id), ("slow".to_owned(), 0)];
+    assert_eq!(office.takers(&Packet::udp("10.0.1.7", 9)), both);
+    assert_eq!(office.takers(&Packet::udp("10.0.1.8", 9)), [("slow".to_owned(), 0)]);
+    // What somebody claims is nobody's no more.
+    let claim = office.desk.register(wanted("udp:9", "a").from("10.0.1.8/32")).expect("nobody is in the way");
+    office.commit();
+    assert_eq!(office.takers(&Packet::udp("10.0.1.8", 9)), [("a".to_owned(), claim)]);
+}
+
+#[test]
 fn a_sink_in_use_is_not_deleted() {
     let mut office = Office::with_sinks(&["a"]);
     let id = office.register("udp:3784", "a");
@@ -446,7 +536,8 @@ fn every_packet_is_in_the_books_once() {
     let registrations = office.desk.registration_rows();
     let of = |id: u32| registrations.iter().find(|row| row.id == id).expect("a row").counters;
     assert_eq!((of(slow).packets, of(slow).refused), (11, 7));
-    assert_eq!((of(fast).packets, of(fast).refused, of(fast).errors), (11, 6, 1));
+    let fast = of(fast);
+    assert_eq!((fast.packets, fast.refused, fast.refused_sink, fast.errors), (11, 0, 6, 1));
     assert_eq!(office.desk.findings(), Vec::<String>::new());
 }
 
@@ -562,7 +653,9 @@ fn no_id_is_given_twice_even_when_there_are_no_more() {
 fn types_and_protocols_side_by_side_are_all_claimed_in_one_go() {
     let mut office = Office::with_sinks(&["a"]);
     let matches = ["proto:200", "proto:201", "icmp:13", "icmp:14", "icmp6:200", "icmp6:201", "proto:202"];
-    matches.iter().for_each(|it| drop(office.desk.register(wanted(it, "a")).expect("nobody is in the way")));
+    for it in matches {
+        office.desk.register(wanted(it, "a")).expect("nobody is in the way");
+    }
     office.commit();
     for protocol in [200, 201, 202] {
         assert_eq!(office.reason_of(&Packet::local("10.0.1.7", protocol)), format!("local.proto-{protocol}"));
@@ -656,6 +749,7 @@ fn two_sinks_never_write_to_one_place_however_it_is_spelled() {
     {
         assert_eq!(add("b", spelled), there("a", "pcapng:x/bgp.pcapng"), "{spelled}");
     }
+    assert_eq!(add("b", "pcapng:x/bgp.pcapng.1"), there("a", "pcapng:x/bgp.pcapng"), "an older file of a");
     assert_eq!(add("u", "unix:/run/x/punt.sock"), Ok(()));
     assert_eq!(add("b", "unix:/run//x/./punt.sock?header=vpp"), there("u", "unix:/run/x/punt.sock"));
     assert_eq!(add("n", "null"), Ok(()));

@@ -28,7 +28,7 @@ use crate::tables::{HOP_NO_ROUTE, Lpm4, Lpm6, Tables};
 
 /// L3 interfaces that there can be beside those that the configuration names: each name that comes takes one, and keeps it for as long as
 /// the engine runs.
-const SPARE_INTERFACES: usize = 1024;
+pub(crate) const SPARE_INTERFACES: usize = 1024;
 /// The MTU of an interface that says nothing about it.
 const DEFAULT_MTU: u16 = 1500;
 /// Mbufs that an lcore keeps at hand: at least twice the largest burst.

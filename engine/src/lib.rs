@@ -24,6 +24,7 @@ pub mod ports;
 mod punted;
 pub use punt::quiescent;
 pub mod reasons;
+pub mod rehearsal;
 pub mod run;
 pub mod sinks;
 pub mod tables;

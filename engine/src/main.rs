@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use engine::args::{self, CommandLine, Options};
-use engine::config::Config;
+use engine::config::{Config, Part};
 use engine::control::{Command, Server};
-use engine::engine::Engine;
+use engine::engine::{Engine, StartError};
 use engine::graph::Plan;
 use engine::nodes::{self, transmit::Transmit};
-use engine::{eal, notify, panic};
+use engine::rehearsal::{Others, rehearse};
+use engine::{eal, notify, panic, reasons};
 use nix::sys::signal::{SigSet, Signal};
 
 /// What the EAL answers to arguments that it does not know.
@@ -87,7 +88,26 @@ fn configuration(options: &Options) -> Result<Config, Failure> {
 /// `--check`.
 fn check(options: &Options) -> Result<(), Failure> {
     let config = configuration(options)?;
+    let plan = Plan::new(&nodes::all(Transmit::new(Vec::new(), 1)), 0)?;
+    // How many workers there will be is not known here; one there is.
+    let faults = rehearse(&config, reasons::statics(&plan), 1, &Others::default());
+    if !faults.is_empty() {
+        return Err(Failure::Usage(faults.join("\npuntd: ")));
+    }
     Ok(write!(std::io::stdout(), "{}", config.memory())?)
+}
+
+/// Why the engine does not start: what the configuration is to blame for has its line.
+fn not_started(config: &Config, error: &StartError) -> Failure {
+    let sentence = error.to_string();
+    match error {
+        StartError::NoPort { interface, .. } => {
+            let place = config.interfaces.iter().position(|it| it.name == *interface).unwrap_or(0);
+            Failure::Usage(config.fault(Part::Interface(place), "port", &sentence))
+        }
+        StartError::Refused(_) => Failure::Usage(sentence),
+        _ => Failure::Running(sentence),
+    }
 }
 
 fn run(line: CommandLine) -> Result<(), Failure> {
@@ -104,14 +124,8 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         _ => Failure::Running(error.to_string()),
     })?;
     let Engine { mut control, workers } =
-        Engine::new(&eal, &config, line.options.burst, line.options.idle, &line.options.socket).map_err(
-            |error| match error {
-                engine::engine::StartError::NoPort { .. } | engine::engine::StartError::Refused(_) => {
-                    Failure::Usage(error.to_string())
-                }
-                _ => Failure::Running(error.to_string()),
-            },
-        )?;
+        Engine::new(&eal, &config, line.options.burst, line.options.idle, &line.options.socket)
+            .map_err(|error| not_started(&config, &error))?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let remote = server.remote();

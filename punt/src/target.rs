@@ -147,8 +147,9 @@ impl fmt::Display for Size {
     }
 }
 
-/// `64M`: a number and K, M or G, which are powers of 1024.
+/// `64M` or `64MiB`: a number and K, M or G, which are powers of 1024.
 fn size(text: &str) -> Option<u64> {
+    let text = text.strip_suffix("iB").unwrap_or(text);
     let unit = UNITS.iter().find(|(letter, _)| text.ends_with(*letter));
     let (number, unit) = unit.map_or((text, 1), |(_, unit)| (&text[..text.len() - 1], *unit));
     digits(number)?.checked_mul(unit).filter(|size| (MIN_SIZE..=MAX_SIZE).contains(size))

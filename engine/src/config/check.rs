@@ -1,18 +1,20 @@
 //! What does not fit together in a configuration though each part of it is right.
 
 mod punting;
+mod room;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use punt::Prefix;
 use punt::control::types::Route;
+use punt::{InterfaceAddress, Prefix};
 
-use super::parse::Places;
+use super::parse::{Places, RoutePlaces};
 use super::read::{Reader, nearest};
 use super::{Config, DEFAULT_MTU, Interface, Link};
 use crate::nodes::unrouted::never_matches;
+use crate::tables::MAX_PATHS;
 
 /// The least MTU of an interface with IPv6 addresses (RFC 8200 §5).
 pub const MIN_MTU6: u16 = 1280;
@@ -25,6 +27,9 @@ pub fn check(config: &Config, places: &Places, reader: &mut Reader) {
     check_neighbors(config, &index, places, reader);
     check_routes(config, &index, places, reader);
     punting::check(config, &index, places, reader);
+    if reader.count() == 0 {
+        room::check(config, places, reader);
+    }
 }
 
 fn check_links(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
@@ -40,7 +45,15 @@ fn check_links(config: &Config, index: &Index, places: &Places, reader: &mut Rea
             };
             reader.wrong(place.at, &key, fault);
         }
-        let Link::Vlan { parent, tags } = &interface.link else { continue };
+        let (parent, tags) = match &interface.link {
+            Link::Vlan { parent, tags } => (parent, tags),
+            Link::Port(port) => {
+                if let Some(fault) = index.no_tag(port).filter(|_| *port == interface.name) {
+                    reader.wrong(place.at, &key, fault);
+                }
+                continue;
+            }
+        };
         match index.names.get(parent.as_str()).map(|parent| &parent.link) {
             Some(Link::Port(_)) => {}
             Some(Link::Vlan { parent: port, tags: outer }) => {
@@ -69,6 +82,17 @@ fn check_addresses(config: &Config, index: &Index, places: &Places, reader: &mut
                     format!("{} is on interface {other} already; name an address once", address.address());
                 reader.wrong(at, format_args!("{}.addresses", key(interface)), fault);
             }
+            if let Some(fault) = is_end(*address) {
+                reader.wrong(at, format_args!("{}.addresses", key(interface)), fault);
+            }
+        }
+        let own = interface.addresses.iter().zip(&place.addresses);
+        if let Some((_, &at)) =
+            own.filter(|(address, _)| is_link_local(address.address())).nth(super::memory::MAX_LINK_LOCAL)
+        {
+            let fault =
+                format!("are more than {} link-local ones; that many fit", super::memory::MAX_LINK_LOCAL);
+            reader.wrong(at, format_args!("{}.addresses", key(interface)), fault);
         }
         let mtu = index.mtu(interface);
         if mtu < MIN_MTU6 && interface.addresses.iter().any(|address| address.address().is_ipv6()) {
@@ -94,16 +118,25 @@ fn check_addresses(config: &Config, index: &Index, places: &Places, reader: &mut
     }
 }
 
-fn check_neighbors(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
+fn check_neighbors<'a>(config: &'a Config, index: &Index<'a>, places: &Places, reader: &mut Reader) {
     let mut taken = HashSet::new();
     for (neighbor, place) in config.neighbors.iter().zip(&places.neighbors) {
         if let Err(fault) = neighbor.check() {
-            reader.wrong(place.at, "neighbor", fault);
+            let (at, key) = match fault.starts_with(&neighbor.address.to_string()) {
+                true => (place.address, "neighbor.address"),
+                false => (place.mac, "neighbor.mac"),
+            };
+            reader.wrong(at, key, fault);
         }
         if let Some(fault) = index.unknown(&neighbor.interface) {
             reader.wrong(place.interface, "neighbor.interface", fault);
         }
-        if let Some(interface) = index.owners.get(&neighbor.address) {
+        if let Some(subnet) = index.ends.get(&(neighbor.interface.as_str(), neighbor.address)) {
+            let fault =
+                format!("{} is the first or last address of {subnet}, which is no host's", neighbor.address);
+            reader.wrong(place.address, "neighbor.address", fault);
+        }
+        if let Some(interface) = index.owner(neighbor.address, Some(&neighbor.interface)) {
             let fault = format!(
                 "{} is this router's own address on {interface}; name the neighbour's",
                 neighbor.address
@@ -121,17 +154,18 @@ fn check_neighbors(config: &Config, index: &Index, places: &Places, reader: &mut
     }
 }
 
-fn check_routes(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
+fn check_routes<'a>(config: &'a Config, index: &Index<'a>, places: &Places, reader: &mut Reader) {
     let mut taken = HashSet::new();
     let mut prefixes: [HashSet<Prefix>; 2] = Default::default();
     let mut over = [None; 2];
     let sizes = [config.tables.routes4 as usize, config.tables.routes6 as usize];
-    for (route, &at) in config.routes.iter().zip(&places.routes) {
+    for (route, place) in config.routes.iter().zip(&places.routes) {
+        let at = place.at;
         match route.check() {
             Err(fault) => reader.wrong(at, "route", fault),
             Ok(()) => match never_matches(route.prefix) {
                 Some(why) => reader.wrong(at, "route", no_match(route.prefix, why)),
-                None => check_hops(index, places, route, at, reader),
+                None => check_hops(index, places, route, place, reader),
             },
         }
         let metric = route.metric.unwrap_or(0);
@@ -156,12 +190,23 @@ fn check_routes(config: &Config, index: &Index, places: &Places, reader: &mut Re
 }
 
 /// Whether the next hops of a route can be reached.
-fn check_hops(index: &Index, places: &Places, route: &Route, at: usize, reader: &mut Reader) {
+fn check_hops<'a>(
+    index: &Index<'a>,
+    places: &Places,
+    route: &'a Route,
+    place: &RoutePlaces,
+    reader: &mut Reader,
+) {
+    let at = place.via;
     if let Some(fault) = route.dev.as_deref().and_then(|dev| index.unknown(dev)) {
-        return reader.wrong(at, "route.dev", fault);
+        return reader.wrong(place.dev, "route.dev", fault);
+    }
+    if route.via.len() > MAX_PATHS {
+        let fault = format!("has {} next hops; at most {MAX_PATHS} are possible", route.via.len());
+        return reader.wrong(at, "route.via", fault);
     }
     for &via in &route.via {
-        if let Some(interface) = index.owners.get(&via) {
+        if let Some(interface) = index.owner(via, route.dev.as_deref()) {
             let fault = format!("{via} is this router's own address on {interface}; name a neighbour's");
             reader.wrong(at, "route.via", fault);
         } else if route.dev.is_none() && places.interfaces_are_whole && !index.connected(via) {
@@ -188,6 +233,26 @@ pub fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(six) if six.is_unicast_link_local())
 }
 
+/// The sentence about an address that no host of its subnet can have.
+pub fn is_end(address: InterfaceAddress) -> Option<String> {
+    let (own, subnet) = (address.address(), address.prefix());
+    let [first, last] = ends(address)?;
+    let which = match own {
+        _ if own == first => "network",
+        _ if own == last => "broadcast",
+        _ => return None,
+    };
+    Some(format!("{own} is the {which} address of {subnet}; give the interface another one of that subnet"))
+}
+
+/// The first and the last address of a subnet, if no host can have these.
+fn ends(address: InterfaceAddress) -> Option<[IpAddr; 2]> {
+    match address.net() {
+        IpNet::V4(net) if net.prefix_len() <= 30 => Some([net.network().into(), net.broadcast().into()]),
+        _ => None,
+    }
+}
+
 fn key(interface: &Interface) -> String {
     let name = &interface.name;
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -199,6 +264,10 @@ struct Index<'a> {
     names: HashMap<&'a str, &'a Interface>,
     /// Whose own each address is; link-local ones are left out.
     owners: HashMap<IpAddr, &'a str>,
+    /// Whose each link-local address is, on its link.
+    link_local: HashSet<(&'a str, IpAddr)>,
+    /// The first and last addresses of subnets, by interface.
+    ends: HashMap<(&'a str, IpAddr), Prefix>,
     subnets: HashSet<Prefix>,
     /// The lengths that subnets have.
     lengths: BTreeSet<u8>,
@@ -214,6 +283,16 @@ impl<'a> Index<'a> {
             owners: addresses()
                 .filter(|(_, own)| !is_link_local(own.address()))
                 .map(|(interface, own)| (own.address(), interface.name.as_str()))
+                .collect(),
+            link_local: addresses()
+                .filter(|(_, own)| is_link_local(own.address()))
+                .map(|(interface, own)| (interface.name.as_str(), own.address()))
+                .collect(),
+            ends: addresses()
+                .flat_map(|(interface, own)| {
+                    let ends = ends(*own).into_iter().flatten();
+                    ends.map(move |end| ((interface.name.as_str(), end), own.prefix()))
+                })
                 .collect(),
             subnets: addresses().map(|(_, own)| own.prefix()).collect(),
             lengths: addresses().map(|(_, own)| own.length()).collect(),
@@ -231,6 +310,21 @@ impl<'a> Index<'a> {
             None => format!("add [interface.{name}]"),
         };
         Some(format!("there is no interface {name} in this file; {right}"))
+    }
+
+    /// The interface that has this address; a link-local one belongs to the link of `dev`.
+    fn owner(&self, address: IpAddr, dev: Option<&'a str>) -> Option<&'a str> {
+        let of_link = dev.filter(|dev| self.link_local.contains(&(dev, address)));
+        of_link.or_else(|| self.owners.get(&address).copied())
+    }
+
+    /// The sentence about a port that is called like a sub-interface, but for its tag.
+    fn no_tag(&self, name: &str) -> Option<String> {
+        let (parent, tag) = name.rsplit_once('.')?;
+        let digits = !tag.is_empty() && tag.bytes().all(|c| c.is_ascii_digit());
+        (digits && self.names.contains_key(parent)).then(|| {
+            format!("is called like a sub-interface of {parent}, and {tag} is no tag; write one from 1 to 4094, as {parent}.100")
+        })
     }
 
     /// Does any interface's subnet hold this address?

@@ -4,6 +4,7 @@
 
 mod check;
 mod memory;
+mod origin;
 mod parse;
 mod punting;
 mod read;
@@ -12,8 +13,9 @@ pub mod write;
 use punt::control::types::{ClassSet, Neighbor, PassiveSet, PolicerSet, ReasonSet, Register, Route, SinkAdd};
 use punt::{InterfaceAddress, Mac};
 
-pub use check::{MIN_MTU6, is_link_local, no_match, too_small};
-pub use memory::{FibSize, MAX_ADDRESSES, Memory, Sizes};
+pub use check::{MIN_MTU6, is_end, is_link_local, no_match, too_small};
+pub use memory::{FibSize, MAX_ADDRESSES, MAX_LINK_LOCAL, Memory, Sizes};
+pub use origin::{Origin, Part};
 pub use parse::{MAX_MTU, MIN_MTU};
 pub use punting::{Bytes, Punting};
 pub use read::nearest;
@@ -50,6 +52,8 @@ pub struct Config {
     pub classes: Vec<ClassSet>,
     /// `[[policer]]`; a `registration:N` is the N-th `[[register]]` of the file, from 1.
     pub policers: Vec<PolicerSet>,
+    /// Where all that stands in its file.
+    pub origin: Origin,
 }
 
 /// One `[interface.NAME]`.

@@ -22,20 +22,22 @@ pub use interface::{MAX_MTU, MIN_MTU};
 pub use link::implied;
 
 use super::read::{Fields, Placed, Reader};
-use super::{Config, ConfigError, check};
+use super::{Config, ConfigError, Origin, check};
 
 /// Where the items of a configuration stand, beside it and in the same order.
 #[derive(Default)]
 pub struct Places {
     pub interfaces: Vec<InterfacePlaces>,
     pub neighbors: Vec<NeighborPlaces>,
-    pub routes: Vec<usize>,
-    pub sinks: Vec<usize>,
-    pub registers: Vec<usize>,
-    pub passives: Vec<usize>,
-    pub punt: usize,
-    pub classes: Vec<usize>,
-    pub policers: Vec<usize>,
+    pub routes: Vec<RoutePlaces>,
+    pub tables: ItemPlaces,
+    pub sinks: Vec<ItemPlaces>,
+    pub registers: Vec<ItemPlaces>,
+    pub passives: Vec<ItemPlaces>,
+    pub punt: ItemPlaces,
+    pub reasons: Vec<ItemPlaces>,
+    pub classes: Vec<ItemPlaces>,
+    pub policers: Vec<ItemPlaces>,
     /// Whether each sink was read whole, so that what refers to it can be judged.
     pub sinks_are_whole: bool,
     /// Whether each interface was read whole, so that what refers to it can be judged.
@@ -53,20 +55,48 @@ pub struct InterfacePlaces {
 pub struct NeighborPlaces {
     pub at: usize,
     pub address: usize,
+    pub mac: usize,
     pub interface: usize,
+}
+
+/// Where a route stands, and those of its fields that may not fit with others. There may be a million.
+pub struct RoutePlaces {
+    pub at: usize,
+    pub via: usize,
+    pub dev: usize,
+}
+
+/// Where an item stands, and each of its fields.
+#[derive(Default)]
+pub struct ItemPlaces {
+    pub at: usize,
+    pub fields: Vec<(Box<str>, usize)>,
+}
+
+impl ItemPlaces {
+    /// Where this field stands, or the item if it does not have it.
+    pub fn of(&self, field: &str) -> usize {
+        let field = self.fields.iter().find(|(name, _)| **name == *field);
+        field.map_or(self.at, |(_, at)| *at)
+    }
 }
 
 pub fn parse(text: &str, name: &str) -> Result<Config, Vec<ConfigError>> {
     let mut reader = Reader::default();
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        reader.wrong(error.span().map_or(0, |span| span.start), "syntax", error.message());
+        let span = error.span().unwrap_or(0..0);
+        // The word is not in that sentence.
+        let word = text.get(span.clone()).filter(|_| error.message() == "duplicate key");
+        let word = word.map_or_else(String::new, |word| format!(" {word}; write it once"));
+        reader.wrong(span.start, "syntax", format_args!("{}{word}", error.message()));
     }
     let mut config = Config::default();
     if errors.is_empty() {
         let mut places = Places::default();
         root(table.get_ref(), &mut config, &mut places, &mut reader);
         check::check(&config, &places, &mut reader);
+        config.origin = Origin::new(text, name, places);
     }
     let wrong = reader.finish(text, name);
     if wrong.is_empty() { Ok(config) } else { Err(wrong) }
@@ -79,6 +109,7 @@ fn root<'a>(table: &'a DeTable<'a>, config: &mut Config, places: &mut Places, re
         eal.finish(reader);
     }
     if let Some(tables) = root.table("tables", reader) {
+        places.tables = tables.places();
         config.tables = tables::read(tables, reader);
     }
     let before = reader.count();
@@ -115,7 +146,7 @@ fn punting(root: &mut Fields, config: &mut Config, places: &mut Places, reader: 
         passive::read(fields, config, places, reader);
     }
     if let Some(section) = root.table("punt", reader) {
-        places.punt = section.at;
+        places.punt = section.places();
         config.punt = punt::read(section, reader);
     }
     for (section, read) in [("reason", reason::read_reason as ReadNamed), ("class", reason::read_class)] {

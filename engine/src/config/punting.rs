@@ -57,9 +57,10 @@ pub struct ParseBytesError(String);
 impl FromStr for Bytes {
     type Err = ParseBytesError;
 
-    /// A number of bytes, or of KiB, MiB, GiB or TiB with or without a blank between.
+    /// A number of bytes, or of KiB, MiB, GiB or TiB with or without a blank between; `256M` as for captures, too.
     fn from_str(text: &str) -> Result<Bytes, ParseBytesError> {
-        let unit = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)));
+        let strip = |name: &str| text.strip_suffix(name).or_else(|| text.strip_suffix(&name[..1]));
+        let unit = UNITS.iter().find_map(|(name, unit)| Some((strip(name)?.trim_end(), *unit)));
         let (number, unit) = unit.unwrap_or((text, 1));
         let digits = !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit());
         let bytes = number.parse().ok().filter(|_| digits).and_then(|number: u64| number.checked_mul(unit));
@@ -80,7 +81,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(Bytes(bytes)));
             assert_eq!(Bytes(bytes).to_string(), text);
         }
-        assert_eq!("1024MiB".parse::<Bytes>().unwrap().to_string(), "1 GiB");
+        for text in ["1024MiB", "1024M", "1024 M", "1G"] {
+            assert_eq!(text.parse::<Bytes>().unwrap().to_string(), "1 GiB");
+        }
         for text in ["", "MiB", "1 MB", "-1 MiB", "1023 KiB", "2 TiB", "99999999999 TiB", "1.5 GiB"] {
             assert_eq!(
                 text.parse::<Bytes>().unwrap_err().to_string(),

@@ -1,6 +1,7 @@
 //! Reading TOML field by field: each fault is noted with its line and key, and reading goes on.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -8,11 +9,24 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
+use super::parse::ItemPlaces;
 
 /// A value and where it stands: bytes from the start of the text.
 pub struct Placed<T> {
     pub value: T,
     pub at: usize,
+}
+
+/// An IP address, as it is read: what is none is named.
+pub struct Host(pub IpAddr);
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Host, String> {
+        let wrong = |_| format!("is {text:?}; it is an IP address, as 10.0.1.2 or fd00:b::2");
+        text.parse().map(Host).map_err(wrong)
+    }
 }
 
 /// What was wrong with the text so far.
@@ -96,6 +110,13 @@ impl<'a> Fields<'a> {
         let mut all: Vec<_> = self.table.iter().map(|(key, value)| (place(key), value)).collect();
         all.sort_by_key(|(key, _)| key.at);
         all
+    }
+
+    /// Where the table and all its fields stand.
+    pub fn places(&self) -> ItemPlaces {
+        let fields = self.table.iter();
+        let fields = fields.map(|(key, value)| (key.get_ref().as_ref().into(), value.span().start));
+        ItemPlaces { at: self.at, fields: fields.collect() }
     }
 
     /// A field, if it is there.

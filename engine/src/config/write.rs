@@ -98,7 +98,7 @@ fn array(items: &[impl Display]) -> String {
 }
 
 /// A key, in quotes where it needs them.
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(bare) { name.to_string() } else { quoted(name) }
 }
@@ -151,7 +151,7 @@ mod tests {
     fn config(tables: Sizes, parts: Vec<(String, bool, Option<u16>, [u8; 5])>, eal: Vec<String>) -> Config {
         let mut config = Config { eal, tables, ..Config::default() };
         for (at, (name, up, mtu, [a, b, c, d, e])) in parts.into_iter().enumerate() {
-            let (name, address) = (format!("{name}{at}"), format!("10.{at}.{b}.{c}/24"));
+            let (name, address) = (format!("{name}{at}"), format!("10.{at}.{b}.{}/24", c % 254 + 1));
             let mac = up.then_some(Mac([2, a, b, c, d, e]));
             let tags = Tags {
                 tpid: if up { Tpid::Dot1ad } else { Tpid::Dot1q },

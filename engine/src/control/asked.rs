@@ -1,4 +1,7 @@
-//! What a configuration asks for of punting, and what is set, as a configuration asks for it.
+//! What a configuration asks for of punting, and how what is set becomes that.
+
+pub(crate) mod names;
+mod saved;
 
 use punt::Class;
 use punt::control::types::{
@@ -6,33 +9,48 @@ use punt::control::types::{
     RegistrationRow, SinkAdd,
 };
 use punt::desk::{Wanted, limit_of};
-use punt::policer::Rate;
 
 use super::punting::{add_sink, interface, register, set_passive};
 use super::{Control, Refused};
-use crate::config::{Config, write};
+use crate::config::{Config, Part};
 
 /// Who registers what a configuration says.
 const OWNER: &str = "configuration";
 
-/// Something to do for a configuration.
-pub(super) enum Change<'a> {
-    Budget(Rate),
+/// Something to do for a configuration; numbers without a name are places in its lists.
+pub(super) enum Change {
+    /// The budget and the classes, so many of which are otherwise, as one: together they fit.
+    Budget(usize),
     // What an earlier configuration asked for and this one does not, or otherwise.
     ResetPolicer(Policed),
     Unregister(u32),
     ForgetPassive(PassiveKey),
-    DeleteSink(String),
-    ResetClass(Class),
-    ResetReason(String),
-    // What is asked for and is not there.
-    AddSink(&'a SinkAdd),
-    Register(&'a Register),
-    SetPassive(&'a PassiveSet),
-    SetReason(&'a ReasonSet),
-    SetClass(&'a ClassSet),
-    /// When all else is there.
+    UnsetReason(ReasonSet),
+    /// It goes elsewhere, and its place is free for another.
+    LiftSink(String),
+    LetSinkGo(String),
+    // What is asked for and is not there, or otherwise.
+    AddSink(usize),
+    AlterSink(usize),
+    AlterRegistration(u32, usize),
+    Register(usize),
+    SetPassive(usize),
+    /// When all else is there: what was made anew has lost what was set of it.
+    SetReason,
+    /// The same.
     SetPolicer,
+}
+
+impl Change {
+    /// For how many changes it counts.
+    fn weight(&self) -> usize {
+        match self {
+            Change::Budget(changes) => *changes,
+            // It counts when it is changed.
+            Change::LiftSink(_) => 0,
+            _ => 1,
+        }
+    }
 }
 
 impl Control {
@@ -40,103 +58,181 @@ impl Control {
     /// Returns how many changes that took. The caller puts back what was before on an error.
     pub(super) fn apply_punting(&mut self, config: &Config) -> Result<usize, Refused> {
         let changes = self.punting_changes(config);
-        let count = changes.len();
+        let count = changes.iter().map(Change::weight).sum();
+        let mut ids = self.ids_of(config);
         for change in changes {
-            self.make(change)?;
+            self.make(change, config, &mut ids)?;
         }
-        // What was made anew has lost what was set of it.
-        for policer in config.policers.iter().filter(|it| !self.has_policer(config, it)).collect::<Vec<_>>() {
-            let what = self.policed_by(config, &policer.what).ok_or_else(|| {
-                let place = policer.what.to_string().replace("registration:", "");
-                Refused::new(format!("policer: there is no {place}-th [[register]] in the file"))
-            })?;
-            self.desk.set_policer(&PolicerSet { what, ..policer.clone() })?;
+        for (place, it) in config.reasons.iter().enumerate() {
+            let at = |fault: String| Refused::new(config.fault(Part::Reason(place), "", &fault));
+            let name = names::now(&self.desk, &ids, &it.name).map_err(at)?;
+            let it = ReasonSet { name, ..it.clone() };
+            if !self.is_set(&it) {
+                self.desk.set_reason(&it).map_err(|refused| at(refused.0))?;
+            }
         }
-        self.adopt(config)?;
+        for (place, it) in config.policers.iter().enumerate() {
+            let at = |fault: String| Refused::new(config.fault(Part::Policer(place), "what", &fault));
+            if !self.has_policer(&ids, it) {
+                let what = names::policed_now(&self.desk, &ids, &it.what).map_err(at)?;
+                self.desk.set_policer(&PolicerSet { what, ..it.clone() }).map_err(|refused| at(refused.0))?;
+            }
+        }
+        self.adopt(config, &ids)?;
         Ok(count)
     }
 
+    /// How many changes a configuration would make.
+    pub(super) fn count_of_changes(&self, config: &Config) -> usize {
+        self.punting_changes(config).iter().map(Change::weight).sum()
+    }
+
     /// What has to be done for a configuration, in this order.
-    pub(super) fn punting_changes<'a>(&self, config: &'a Config) -> Vec<Change<'a>> {
+    fn punting_changes(&self, config: &Config) -> Vec<Change> {
         let mut changes = Vec::new();
-        let budget = config.punt.budget;
-        changes.extend((budget != self.desk.budget().shape().total).then_some(Change::Budget(budget)));
-        changes.extend(self.policers_gone(config).into_iter().map(Change::ResetPolicer));
-        let kept: Vec<Option<u32>> = config.registers.iter().map(|it| self.kept(config, it)).collect();
-        let of_config = |row: &RegistrationRow| row.life == Life::Config && !kept.contains(&Some(row.id));
+        let budget = usize::from(config.punt.budget != self.desk.budget().shape().total)
+            + self.classes_gone(config).len()
+            + config.classes.iter().filter(|it| !self.has_class(it)).count();
+        changes.extend((budget > 0).then_some(Change::Budget(budget)));
+        let ids = self.ids_of(config);
+        let policers = self.policers_gone(config, &ids);
+        changes.extend(policers.into_iter().map(Change::ResetPolicer));
+        let of_config = |row: &RegistrationRow| row.life == Life::Config && !ids.contains(&Some(row.id));
         let rows = self.desk.registration_rows().into_iter().filter(of_config);
         changes.extend(rows.map(|row| Change::Unregister(row.id)));
         let passives = self.desk.passive_rows();
-        let of_config =
-            |row: &&PassiveRow| row.life == Life::Config && !config.passives.iter().any(|it| is(row, it));
-        changes.extend(passives.iter().filter(of_config).map(|row| {
+        let is_said = |row: &PassiveRow| config.passives.iter().any(|it| is(row, it));
+        let is_named = |row: &PassiveRow| {
+            config.passives.iter().any(|it| (it.family, &it.interface) == (row.family, &row.interface))
+        };
+        // One that is there and goes elsewhere counts once: when it is set.
+        let otherwise = passives.iter().filter(|row| row.life == Life::Config && !is_said(row));
+        changes.extend(otherwise.filter(|row| !is_named(row)).map(|row| {
             Change::ForgetPassive(PassiveKey { family: row.family, interface: row.interface.clone() })
         }));
-        let sinks = self.desk.sink_rows().into_iter().filter(|row| row.life == Life::Config);
-        let gone =
-            sinks.filter(|row| !config.sinks.iter().any(|it| it.name == row.name && self.has_sink(it)));
-        changes.extend(gone.map(|row| Change::DeleteSink(row.name)));
-        let classes = self.applied.classes.iter().map(|it| it.name);
-        let gone = classes.filter(|class| !config.classes.iter().any(|it| it.name == *class));
-        changes.extend(gone.map(Change::ResetClass));
-        let set = self.desk.set_reasons();
-        // With what operators set of it beside.
-        let is_set = |it: &ReasonSet| set.iter().any(|set| merged(set, it) == *set);
-        let goes_on = |before: &ReasonSet| config.reasons.iter().any(|now| merged(before, now) == *now);
-        let reset: Vec<&ReasonSet> = self.applied.reasons.iter().filter(|it| !goes_on(it)).collect();
-        changes.extend(reset.iter().map(|it| Change::ResetReason(it.name.clone())));
+        changes.extend(self.settings_gone(config, &ids).into_iter().map(Change::UnsetReason));
+        let sinks = self.desk.sink_rows();
+        let is_there = |it: &SinkAdd| sinks.iter().any(|row| row.name == it.name);
+        let moved = config
+            .sinks
+            .iter()
+            .filter(|it| sinks.iter().any(|row| row.name == it.name && row.target != it.target));
+        changes.extend(moved.map(|it| Change::LiftSink(it.name.clone())));
+        let gone = sinks.iter().filter(|row| row.life == Life::Config);
+        let gone = gone.filter(|row| !config.sinks.iter().any(|it| it.name == row.name));
+        changes.extend(gone.map(|row| Change::LetSinkGo(row.name.clone())));
 
-        changes.extend(config.sinks.iter().filter(|it| !self.has_sink(it)).map(Change::AddSink));
-        let new = config.registers.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
-        changes.extend(new.map(|(it, _)| Change::Register(it)));
-        let new = config.passives.iter().filter(|it| !passives.iter().any(|row| is(row, it)));
-        changes.extend(new.map(Change::SetPassive));
-        let anew = |it: &&ReasonSet| !is_set(it) || reset.iter().any(|reset| reset.name == it.name);
-        changes.extend(config.reasons.iter().filter(anew).map(Change::SetReason));
-        changes.extend(config.classes.iter().filter(|it| !self.has_class(it)).map(Change::SetClass));
-        let new = config.policers.iter().filter(|it| !self.has_policer(config, it));
+        let others = config.sinks.iter().enumerate().filter(|(_, it)| !self.has_sink(it));
+        let (there, new): (Vec<_>, Vec<_>) = others.partition(|(_, it)| is_there(it));
+        changes.extend(there.into_iter().map(|(place, _)| Change::AlterSink(place)));
+        changes.extend(new.into_iter().map(|(place, _)| Change::AddSink(place)));
+        for place in names::in_order(&config.registers) {
+            let wanted = self.wanted(&ids, &config.registers[place]);
+            match ids[place] {
+                None => changes.push(Change::Register(place)),
+                Some(id) if !wanted.is_ok_and(|it| self.desk.is_registered_so(id, &it)) => {
+                    changes.push(Change::AlterRegistration(id, place));
+                }
+                Some(_) => {}
+            }
+        }
+        let new =
+            config.passives.iter().enumerate().filter(|(_, it)| !passives.iter().any(|row| is(row, it)));
+        changes.extend(new.map(|(place, _)| Change::SetPassive(place)));
+        let new = config.reasons.iter().filter(|it| {
+            let name = names::now(&self.desk, &ids, &it.name);
+            !name.is_ok_and(|name| self.is_set(&ReasonSet { name, ..(*it).clone() }))
+        });
+        changes.extend(new.map(|_| Change::SetReason));
+        let new = config.policers.iter().filter(|it| !self.has_policer(&ids, it));
         changes.extend(new.map(|_| Change::SetPolicer));
         changes
     }
 
-    fn make(&mut self, change: Change) -> Result<(), Refused> {
+    fn make(&mut self, change: Change, config: &Config, ids: &mut [Option<u32>]) -> Result<(), Refused> {
+        let at =
+            |part, field: &str, refused: Refused| Refused::new(config.fault(part, field, &refused.message));
         match change {
-            Change::Budget(total) => {
-                let done = self.desk.budget().set_total(total, self.desk.now());
-                done.map_err(|error| Refused::new(format!("punt.budget: {error}")))?;
+            Change::Budget(_) => {
+                let gone = self.classes_gone(config);
+                let done = self.desk.set_budget(config.punt.budget, &gone, &config.classes);
+                done.map_err(|refused| at(Part::Punt, "budget", refused.into()))?;
             }
             Change::ResetPolicer(what) => self.desk.reset_policer(&what),
             Change::Unregister(id) => self.desk.unregister(id)?,
             Change::ForgetPassive(key) => self.desk.delete_passive(key.family, key.interface.as_deref())?,
-            Change::DeleteSink(name) => self.desk.delete_sink(&name)?,
-            Change::ResetClass(class) => self.desk.reset_class(class)?,
-            Change::ResetReason(name) => self.desk.reset_reason(&name),
-            Change::AddSink(sink) => {
-                let sink = SinkAdd { life: Life::Config, ..sink.clone() };
-                add_sink(&self.model, &mut self.desk, &sink)?;
+            Change::UnsetReason(what) => self.desk.unset_reason(&what)?,
+            Change::LiftSink(name) => self.desk.lift_sink(&name),
+            Change::LetSinkGo(name) => self.let_sink_go(config, &name)?,
+            Change::AddSink(place) => {
+                let sink = SinkAdd { life: Life::Config, ..config.sinks[place].clone() };
+                let added = add_sink(&self.model, &mut self.desk, &sink);
+                added.map_err(|refused| at(Part::Sink(place), "target", refused))?;
             }
-            Change::Register(it) => {
-                register(&self.model, &mut self.desk, it.clone(), Life::Config, OWNER)?;
+            Change::AlterSink(place) => {
+                let sink = SinkAdd { life: Life::Config, ..config.sinks[place].clone() };
+                let known = interface(&self.model, sink.target.interface());
+                let changed = known.and_then(|_| Ok(self.desk.change_sink(&sink)?));
+                changed.map_err(|refused| at(Part::Sink(place), "target", refused))?;
             }
-            Change::SetPassive(it) => set_passive(&mut self.model, &mut self.desk, it, Life::Config)?,
-            Change::SetReason(it) => self.desk.set_reason(it)?,
-            Change::SetClass(it) => self.desk.set_class(it)?,
-            Change::SetPolicer => {}
+            Change::AlterRegistration(id, place) => {
+                let wanted = self.wanted(ids, &config.registers[place])?;
+                ids[place] = Some(
+                    self.change_registration(id, wanted)
+                        .map_err(|refused| at(Part::Register(place), "match", refused))?,
+                );
+            }
+            Change::Register(place) => {
+                let it = names::register_now(&self.desk, ids, &config.registers[place]);
+                let it = it.map_err(Refused::new);
+                let made = it.and_then(|it| register(&self.model, &mut self.desk, it, Life::Config, OWNER));
+                ids[place] = Some(made.map_err(|refused| at(Part::Register(place), "match", refused))?);
+            }
+            Change::SetPassive(place) => {
+                let set = set_passive(&mut self.model, &mut self.desk, &config.passives[place], Life::Config);
+                set.map_err(|refused| at(Part::Passive(place), "", refused))?;
+            }
+            Change::SetReason | Change::SetPolicer => {}
         }
         Ok(())
     }
 
+    /// No file asks for a sink any more. One that others still use is theirs from now on. What the file itself sends elsewhere is none of these.
+    fn let_sink_go(&mut self, config: &Config, name: &str) -> Result<(), Refused> {
+        for row in self.desk.passive_rows().iter().filter(|row| row.sink.as_deref() == Some(name)) {
+            if config.passives.iter().any(|it| (it.family, &it.interface) == (row.family, &row.interface)) {
+                self.desk.delete_passive(row.family, row.interface.as_deref())?;
+            }
+        }
+        match self.desk.users_of_sink(name).is_empty() {
+            true => self.desk.delete_sink(name)?,
+            false => self.desk.leave_sink(name),
+        }
+        Ok(())
+    }
+
+    /// A registration gets another limit where it is; whether it is exclusive is asked anew, and so that is another registration.
+    fn change_registration(&mut self, id: u32, wanted: Wanted) -> Result<u32, Refused> {
+        let before = self.desk.registration_rows().into_iter().find(|row| row.id == id);
+        if before.is_some_and(|row| row.exclusive == wanted.exclusive) {
+            self.desk.change_registration(id, &wanted)?;
+            return Ok(id);
+        }
+        self.desk.unregister(id)?;
+        self.sessions.forget(id);
+        Ok(self.desk.register(wanted)?)
+    }
+
     /// What a configuration asks for is the configuration's, whoever made it.
-    fn adopt(&mut self, config: &Config) -> Result<(), Refused> {
+    fn adopt(&mut self, config: &Config, ids: &[Option<u32>]) -> Result<(), Refused> {
         for sink in &config.sinks {
             self.desk.adopt_sink(&sink.name);
             self.sessions.forget_sink(&sink.name);
         }
-        for it in &config.registers {
-            if let Some(id) = self.desk.registered(&self.wanted(it)?) {
-                self.desk.adopt(id);
-                self.sessions.forget(id);
-            }
+        for id in ids.iter().flatten() {
+            self.desk.adopt(*id, OWNER);
+            self.desk.suspend(&[*id], false);
+            self.sessions.forget(*id);
         }
         for it in &config.passives {
             let interface = interface(&self.model, it.interface.as_deref())?;
@@ -145,39 +241,80 @@ impl Control {
         Ok(())
     }
 
+    /// What is remembered of a configuration that was applied: what is set for it, as that is called now.
+    pub(super) fn remembered(&self, config: &Config) -> Config {
+        let ids = self.ids_of(config);
+        let name = |name: &str| names::now(&self.desk, &ids, name).ok();
+        let reasons =
+            config.reasons.iter().filter_map(|it| Some(ReasonSet { name: name(&it.name)?, ..it.clone() }));
+        let what = |what: &Policed| names::policed_now(&self.desk, &ids, what).ok();
+        let policers =
+            config.policers.iter().filter_map(|it| Some(PolicerSet { what: what(&it.what)?, ..it.clone() }));
+        Config { reasons: reasons.collect(), policers: policers.collect(), ..config.clone() }
+    }
+
     /// Whether what is asked for names interfaces, or next hops on subnets, that are not there yet.
     pub(super) fn names_new_interfaces(&self, config: &Config) -> bool {
-        let registers = config.registers.iter().filter_map(|it| it.interface.as_ref());
+        let registers = config.registers.iter().filter_map(|it| it.interface.as_deref());
         let passives = config.passives.iter().flat_map(|it| [&it.interface, &it.redirect]).flatten();
-        let is_new = |name: &String| self.model.index(name).is_none();
+        let sinks = config.sinks.iter().filter_map(|it| it.target.interface());
         let leads_nowhere = |it: &PassiveSet| {
             let index = it.redirect.as_ref().and_then(|name| self.model.index(name));
             index.zip(it.via).is_some_and(|(index, via)| self.model.check_way(index, via).is_err())
         };
-        registers.chain(passives).any(is_new) || config.passives.iter().any(leads_nowhere)
+        let mut names = registers.chain(passives.map(String::as_str)).chain(sinks);
+        names.any(|name| self.model.index(name).is_none()) || config.passives.iter().any(leads_nowhere)
     }
 
     /// Policers of an earlier configuration that this one does not set are as if nobody had set them.
-    fn policers_gone(&self, config: &Config) -> Vec<Policed> {
-        let theirs = |of: &Config| -> Vec<Policed> {
-            of.policers.iter().filter_map(|policer| self.policed_by(of, &policer.what)).collect()
+    fn policers_gone(&self, config: &Config, ids: &[Option<u32>]) -> Vec<Policed> {
+        let now: Vec<Policed> = config
+            .policers
+            .iter()
+            .filter_map(|it| names::policed_now(&self.desk, ids, &it.what).ok())
+            .collect();
+        let before = self.applied.policers.iter().map(|it| it.what.clone());
+        before.filter(|what| !now.contains(what)).collect()
+    }
+
+    /// Classes of an earlier configuration that this one does not mention.
+    fn classes_gone(&self, config: &Config) -> Vec<Class> {
+        let before = self.applied.classes.iter().map(|it| it.name);
+        before.filter(|class| !config.classes.iter().any(|it| it.name == *class)).collect()
+    }
+
+    /// Settings of reasons that an earlier configuration made and this one does not, each for itself; not those that an operator has set otherwise
+    /// since.
+    fn settings_gone(&self, config: &Config, ids: &[Option<u32>]) -> Vec<ReasonSet> {
+        let set = self.desk.set_reasons();
+        let is = |name: &str| set.iter().find(|set| set.name == name);
+        let wanted = |name: &str| {
+            let its = |it: &&ReasonSet| names::now(&self.desk, ids, &it.name).is_ok_and(|it| it == name);
+            config.reasons.iter().find(its).cloned().unwrap_or_default()
         };
-        let now = theirs(config);
-        theirs(&self.applied).into_iter().filter(|what| !now.contains(what)).collect()
+        let gone = |before: &ReasonSet| Some(gone(before, &wanted(&before.name), is(&before.name)?));
+        let some = |gone: &ReasonSet| *gone != ReasonSet { name: gone.name.clone(), ..ReasonSet::default() };
+        self.applied.reasons.iter().filter_map(gone).filter(some).collect()
     }
 
-    /// What a policer of a file is of: there, registrations are known by their place.
-    fn policed_by(&self, config: &Config, what: &Policed) -> Option<Policed> {
-        let Policed::Registration(number) = what else { return Some(what.clone()) };
-        let it = config.registers.get((*number as usize).checked_sub(1)?)?;
-        self.desk.registered(&self.wanted(it).ok()?).map(Policed::Registration)
+    /// The registrations that a configuration asks for, by its places, as far as they are there; their limits may be others.
+    pub(super) fn ids_of(&self, config: &Config) -> Vec<Option<u32>> {
+        let mut ids = vec![None; config.registers.len()];
+        for place in names::in_order(&config.registers) {
+            let wanted = self.wanted(&ids, &config.registers[place]);
+            ids[place] = wanted.ok().and_then(|wanted| self.desk.registered(&wanted));
+        }
+        ids
     }
 
-    /// The registration that is just what a configuration asks for, unless its sink has to be made anew.
-    fn kept(&self, config: &Config, it: &Register) -> Option<u32> {
-        let id = self.desk.registered(&self.wanted(it).ok()?)?;
-        let anew = config.sinks.iter().any(|sink| sink.name == it.sink && !self.has_sink(sink));
-        (!anew).then_some(id)
+    /// Whether all that is set of a reason already, and more may be.
+    fn is_set(&self, it: &ReasonSet) -> bool {
+        let set = self.desk.set_reasons().into_iter().find(|set| set.name == it.name);
+        set.is_some_and(|set| {
+            let mut both = set.clone();
+            both.merge(it);
+            both == set
+        })
     }
 
     fn has_class(&self, it: &ClassSet) -> bool {
@@ -186,8 +323,8 @@ impl Control {
     }
 
     /// Whether what a policer of a file is of is policed like that.
-    fn has_policer(&self, config: &Config, it: &PolicerSet) -> bool {
-        let what = self.policed_by(config, &it.what);
+    fn has_policer(&self, ids: &[Option<u32>], it: &PolicerSet) -> bool {
+        let what = names::policed_now(&self.desk, ids, &it.what).ok();
         what.and_then(|what| self.desk.set_policer_of(&what)).is_some_and(|is| it.config() == Ok(is))
     }
 
@@ -199,10 +336,12 @@ impl Control {
         })
     }
 
-    fn wanted(&self, it: &Register) -> Result<Wanted, Refused> {
+    /// What a file's registration asks for now.
+    fn wanted(&self, ids: &[Option<u32>], it: &Register) -> Result<Wanted, Refused> {
+        let it = names::register_now(&self.desk, ids, it).map_err(Refused::new)?;
         Ok(Wanted {
-            matching: it.r#match.clone(),
-            sink: it.sink.clone(),
+            matching: it.r#match,
+            sink: it.sink,
             limit: limit_of(it.rate, it.burst),
             interface: interface(&self.model, it.interface.as_deref())?,
             source: it.source,
@@ -212,91 +351,23 @@ impl Control {
             owner: OWNER.to_owned(),
         })
     }
-
-    /// What is set of punting, of the lives *config* and *operator*, as a configuration asks for it.
-    pub(super) fn punting_text(&self) -> String {
-        let mut punt = self.applied.punt.clone();
-        punt.budget = self.desk.budget().shape().total;
-        let mut text = write::punting(&punt);
-        let mut sinks = Vec::new();
-        // What goes to a session's sink, or names an interface that has gone, no file could bring back.
-        let is_there = |interface: &Option<String>| {
-            interface.as_ref().is_none_or(|name| self.model.index(name).is_some())
-        };
-        for row in self.desk.sink_rows().into_iter().filter(|row| row.life != Life::Session) {
-            sinks.push(row.name.clone());
-            let (name, target, rate, burst) = (row.name, row.target, row.rate, row.burst);
-            text += &write::sink(&SinkAdd { name, target, rate, burst, life: Life::Config });
-        }
-        let mut ids = Vec::new();
-        let lasting = |row: &RegistrationRow| {
-            row.life != Life::Session && sinks.contains(&row.sink) && is_there(&row.interface)
-        };
-        for row in self.desk.registration_rows().into_iter().filter(lasting) {
-            ids.push(row.id);
-            text += &write::register(&Register {
-                r#match: row.r#match,
-                sink: row.sink,
-                rate: row.rate,
-                burst: row.burst,
-                interface: row.interface,
-                source: row.source,
-                snaplen: row.snaplen,
-                exclusive: row.exclusive,
-                life: Life::Config,
-            });
-        }
-        let lasting = |row: &PassiveRow| {
-            row.sink.as_ref().is_none_or(|sink| sinks.contains(sink))
-                && is_there(&row.interface)
-                && is_there(&row.redirect)
-        };
-        for row in self.desk.passive_rows().into_iter().filter(lasting) {
-            text += &write::passive(&PassiveSet {
-                family: row.family,
-                interface: row.interface,
-                sink: row.sink,
-                redirect: row.redirect,
-                via: row.via,
-                drop: row.drop,
-                rate: row.rate,
-                burst: row.burst,
-            });
-        }
-        // Reasons that registrations made have another number after a restart.
-        for reason in self.desk.set_reasons().into_iter().filter(|it| !it.name.contains('@')) {
-            text += &write::reason(&reason);
-        }
-        let (classes, mut policers) = self.desk.set_limits();
-        let there = self.desk.policer_rows();
-        policers.retain(|policer| there.iter().any(|row| row.what == policer.what));
-        for class in classes {
-            text += &write::class(&class);
-        }
-        for policer in policers {
-            let what = match &policer.what {
-                Policed::Registration(id) => match ids.iter().position(|saved| saved == id) {
-                    Some(place) => Policed::Registration(place as u32 + 1),
-                    None => continue,
-                },
-                Policed::Sink(name) if !sinks.contains(name) => continue,
-                Policed::Reason(name) if name.contains('@') => continue,
-                what => what.clone(),
-            };
-            text += &write::policer(&PolicerSet { what, ..policer });
-        }
-        text
-    }
 }
 
-/// What is set of a reason once more is set; unlike any set if these are two reasons.
-fn merged(set: &ReasonSet, more: &ReasonSet) -> ReasonSet {
-    let mut both = set.clone();
-    both.merge(more);
-    if set.name != more.name {
-        both.name.clear();
+/// What was set of a reason, is not wanted, and still is as it was set.
+fn gone(before: &ReasonSet, wanted: &ReasonSet, is: &ReasonSet) -> ReasonSet {
+    fn field<T: PartialEq + Copy>(before: Option<T>, wanted: Option<T>, is: Option<T>) -> Option<T> {
+        before.filter(|_| wanted.is_none() && is == before)
     }
-    both
+    ReasonSet {
+        name: before.name.clone(),
+        rate: field(before.rate, wanted.rate, is.rate),
+        burst: field(before.burst, wanted.burst, is.burst),
+        class: field(before.class, wanted.class, is.class),
+        action: field(before.action, wanted.action, is.action),
+        source_rate: field(before.source_rate, wanted.source_rate, is.source_rate),
+        interface_rate: field(before.interface_rate, wanted.interface_rate, is.interface_rate),
+        sample: field(before.sample, wanted.sample, is.sample),
+    }
 }
 
 /// Whether a passive entry is what a configuration asks for.

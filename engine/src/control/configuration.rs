@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use punt::control::types::{ConfigPart, ConfigReport, ConfigText, Neighbor, NeighborRow};
+use punt::control::types::{
+    ConfigPart, ConfigReport, ConfigText, Life, Neighbor, NeighborRow, Register, SinkAdd,
+};
 use punt::control::{Paging, RpcError, one};
 
 use super::Control;
 use super::methods::{Answer, Params, answer, cursor};
 use super::model::Key;
 use crate::config::{self, Config};
+use crate::rehearsal::{Others, rehearse};
 
 /// Bytes of configuration in one answer: JSON may write each as six.
 const PART: usize = 128 << 10;
@@ -68,11 +71,6 @@ impl Drop for Held {
 }
 
 impl Session {
-    /// Who this is, for others whom it is in the way of.
-    pub(super) fn owner(&self) -> String {
-        if self.token.is_some() { "a session".to_owned() } else { "operator".to_owned() }
-    }
-
     /// Takes a part of a configuration; gives the whole with its name when it was the last.
     pub(super) fn receive(&mut self, part: ConfigText) -> Result<Option<(String, String)>, RpcError> {
         self.coming.push(&part.text)?;
@@ -98,18 +96,54 @@ impl Control {
     /// What an operator should know of a configuration that is right, and that fits the ports, the tables, and what operators made.
     pub(super) fn config_check(&mut self, config: &Config) -> Answer {
         let changes = self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
-        let changes = changes + self.punting_changes(config).len();
+        let faults =
+            rehearse(config, crate::reasons::statics(&self.plan), self.workers.len(), &self.others(config));
+        if !faults.is_empty() {
+            return Err(RpcError::refused(faults.join("\n")));
+        }
+        let changes = changes + self.count_of_changes(config);
         let mut notes = self.notes_at_start(config);
         if config.tables != self.sizes {
             let memory = config.memory().dpdk().div_ceil(1 << 20);
             notes.push(format!("its tables and packets take {memory} MiB of DPDK memory for each NUMA node"));
         }
         notes.push(match changes {
-            0 => "applied, it changes nothing".to_owned(),
-            1 => "applied, it makes 1 change".to_owned(),
-            changes => format!("applied, it makes {changes} changes"),
+            0 => "applied, it would change nothing".to_owned(),
+            1 => "applied, it would make 1 change".to_owned(),
+            changes => format!("applied, it would make {changes} changes"),
         });
         answer(&ConfigReport { notes })
+    }
+
+    /// What others than files have set, and stays beside what this one says.
+    fn others(&self, config: &Config) -> Others {
+        let of_file = |name: &str| config.sinks.iter().any(|it| it.name == name);
+        let sinks = self.desk.sink_rows().into_iter().filter(|row| row.life != Life::Config);
+        let sinks = sinks.filter(|row| !of_file(&row.name)).map(|row| SinkAdd {
+            name: row.name,
+            target: row.target,
+            rate: row.rate,
+            burst: row.burst,
+            life: row.life,
+        });
+        let kept: Vec<u32> = self.ids_of(config).into_iter().flatten().collect();
+        let rows = self.desk.registration_rows().into_iter();
+        let rows = rows.filter(|row| row.life != Life::Config && !kept.contains(&row.id));
+        let registers = rows.map(|row| {
+            let it = Register {
+                r#match: row.r#match,
+                sink: row.sink,
+                rate: row.rate,
+                burst: row.burst,
+                interface: row.interface,
+                source: row.source,
+                snaplen: row.snaplen,
+                exclusive: row.exclusive,
+                life: row.life,
+            };
+            (it, row.owner)
+        });
+        Others { sinks: sinks.collect(), registers: registers.collect() }
     }
 
     /// What is set, as a configuration, in parts. What changes of neighbours and routes between two of them may be in either state; what is set

@@ -91,12 +91,17 @@ impl Service for Control {
         let done = std::fs::read_to_string(file)
             .map_err(|error| format!("{name}: {error}"))
             .and_then(|text| parse(&text, &name).map_err(|error| error.message))
-            .and_then(|config| self.apply(&config).map_err(|refused| format!("{name}: {refused}")));
+            .and_then(|config| self.apply(&config).map_err(|refused| of_file(&name, refused.message)));
         match done {
             Ok(notes) => log::info!("read {name} again: {}", notes.join("; ")),
             Err(error) => log::error!("{name} is not applied, everything stays as it was: {error}"),
         }
     }
+}
+
+/// A sentence about a file, which is named once.
+fn of_file(name: &str, sentence: String) -> String {
+    if sentence.starts_with(&format!("{name}:")) { sentence } else { format!("{name}: {sentence}") }
 }
 
 /// No parameters.

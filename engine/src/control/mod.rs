@@ -26,6 +26,7 @@ use dpdk_sys::{Fib4Writer, Fib6Writer, Pool, Port};
 use punt::clock::Clock;
 use punt::desk::Desk;
 
+pub(crate) use asked::names;
 pub use configuration::Session;
 pub use server::{Command, Remote, Server, Service};
 
@@ -208,7 +209,7 @@ impl Control {
         };
         self.commit_punting();
         self.tell_interfaces();
-        self.applied = Config { punt: self.applied.punt.clone(), ..config.clone() };
+        self.applied = Config { punt: self.applied.punt.clone(), ..self.remembered(config) };
         let mut notes = vec![match changes {
             0 => "nothing changed".to_owned(),
             1 => "1 change".to_owned(),

@@ -174,7 +174,6 @@ impl Control {
         let items: Vec<Register> = many(params)?;
         let token = self.token(session, items.iter().any(|it| it.life == Life::Session))?;
         let single = items.len() == 1;
-        let owner = session.owner();
         let made = self.together(items, |control, it| {
             if it.life == Life::Config {
                 return Err(Refused::new(
@@ -182,7 +181,9 @@ impl Control {
                 ));
             }
             let life = it.life;
-            let id = register(&control.model, &mut control.desk, it, life, &owner)?;
+            // For others whom it is in the way of.
+            let owner = if life == Life::Session { "a session" } else { "operator" };
+            let id = register(&control.model, &mut control.desk, it, life, owner)?;
             Ok((id, life))
         })?;
         let mut answers = Vec::new();

@@ -4,7 +4,9 @@ mod configuration;
 mod counters;
 mod hostile;
 mod lists;
+mod lives;
 mod methods;
+mod saving;
 mod sessions;
 
 use punt::control::RpcError;

@@ -5,6 +5,7 @@
 //! once for all changes that came together, and waits one grace period. Nothing here is on a worker's way.
 
 mod by_hand;
+mod changes;
 mod claims;
 mod cover;
 mod entries;

@@ -6,7 +6,7 @@ use super::registrations::limit_or_none;
 use super::{Desk, Refused};
 use crate::class::Class;
 use crate::control::types::{ClassSet, Policed, PolicerRow, PolicerSet, ReasonSet};
-use crate::policer::{Config, Policer, Rate, Verdict};
+use crate::policer::{Config, Policer, Verdict};
 
 impl Desk {
     /// Sets the minimum and the cap of a class.
@@ -22,17 +22,6 @@ impl Desk {
         self.state.set_classes.retain(|set| set.name != wanted.name);
         let min = u32::try_from(min).ok();
         self.state.set_classes.push(ClassSet { name: wanted.name, min, cap: Some(cap) });
-        Ok(())
-    }
-
-    /// Gives a class the minimum and the cap that it ships with.
-    ///
-    /// # Errors
-    /// If they cannot be together with the others.
-    pub fn reset_class(&mut self, class: Class) -> Result<(), Refused> {
-        let cap = Rate::PerSecond(class.cap().into());
-        self.set_class(&ClassSet { name: class, min: Some(class.minimum()), cap: Some(cap) })?;
-        self.state.set_classes.retain(|set| set.name != class);
         Ok(())
     }
 
@@ -110,7 +99,7 @@ impl Desk {
     }
 
     /// The reasons whose entries have the policer of something.
-    fn policed(&self, what: &Policed) -> Vec<u32> {
+    pub(super) fn policed(&self, what: &Policed) -> Vec<u32> {
         match what {
             Policed::Reason(name) => self.named(name).into_iter().collect(),
             Policed::Sink(name) => {

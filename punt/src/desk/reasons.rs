@@ -332,24 +332,6 @@ impl Desk {
         (wanted.rate.is_some() || wanted.burst.is_some()).then_some(set)
     }
 
-    /// Makes a reason what its source declares.
-    pub fn reset_reason(&mut self, name: &str) {
-        let (now, hz) = ((self.now)(), self.clock.hz());
-        let Some(index) = self.named(name) else { return };
-        let Some(reason) = self.reason_mut(index) else { return };
-        let reason = Arc::make_mut(reason);
-        reason.class = reason.shipped.class;
-        (reason.action, reason.sample) = (None, None);
-        (reason.source_rate, reason.interface_rate) = (None, None);
-        reason.share.set_source_rate(Rate::Unlimited, hz);
-        reason.share.set_interface_rate(Rate::Unlimited, hz);
-        reason.set = None;
-        let (policer, shipped) = (reason.policer.clone(), reason.shipped.limit);
-        self.reconfigured.push((policer.clone(), policer.config()));
-        policer.set(shipped, now);
-        self.touched.reasons.insert(index);
-    }
-
     /// Reasons that were set otherwise than they ship.
     pub fn set_reasons(&self) -> Vec<ReasonSet> {
         self.reasons().filter_map(|(_, reason)| reason.set.clone()).collect()

@@ -74,11 +74,12 @@ pub(super) fn limit_or_none(limit: Option<Limit>) -> Limit {
     limit.unwrap_or(Limit::UNLIMITED)
 }
 
-/// A limit as an operator writes it; without a burst, what comes in half a second, but not fewer than 16.
+/// A limit as an operator writes it; without a burst, what comes in half a second, but not fewer than 16. Where the rate is unlimited a burst
+/// says nothing.
 pub fn limit_of(rate: Option<Rate>, burst: Option<u32>) -> Option<Limit> {
-    rate.map(|rate| {
-        let usual = if let Rate::PerSecond(rate) = rate { (rate / 2).max(16) } else { 0 };
-        Limit { rate, burst: burst.map_or(usual, u64::from) }
+    rate.map(|rate| match rate {
+        Rate::PerSecond(amount) => Limit { rate, burst: burst.map_or((amount / 2).max(16), u64::from) },
+        Rate::Unlimited => Limit { rate, burst: 0 },
     })
 }
 
@@ -151,24 +152,17 @@ impl Desk {
         }
     }
 
-    /// The registration of that sink with the same match, source, interface, limit and the rest, if there is one.
+    /// The registration of that sink with the same match, source and interface, if there is one.
     pub fn registered(&self, wanted: &Wanted) -> Option<u32> {
-        let same = |theirs: &Wanted| {
-            let Wanted { matching, sink, limit, interface, source, snaplen, exclusive, .. } = theirs;
-            (matching, sink, limit, interface)
-                == (&wanted.matching, &wanted.sink, &wanted.limit, &wanted.interface)
-                && (source, snaplen, exclusive) == (&wanted.source, &wanted.snaplen, &wanted.exclusive)
-        };
-        let interest = wanted.interest();
-        let mut alike =
-            self.relations.same(&interest).iter().filter_map(|id| self.state.registrations.get(id));
-        alike.find(|it| same(&it.wanted)).map(|it| it.id)
+        let mut alike = self.relations.same(&wanted.interest()).iter().copied();
+        alike.find(|id| self.state.registrations.get(id).is_some_and(|it| it.wanted.sink == wanted.sink))
     }
 
-    /// Makes a registration the configuration's.
-    pub fn adopt(&mut self, id: u32) {
+    /// Makes a registration the configuration's, which is called `owner`.
+    pub fn adopt(&mut self, id: u32, owner: &str) {
         if let Some(it) = self.state.registrations.get_mut(&id) {
-            Arc::make_mut(&mut Arc::make_mut(it).wanted).life = Life::Config;
+            let its = Arc::make_mut(&mut Arc::make_mut(it).wanted);
+            (its.life, its.owner) = (Life::Config, owner.to_owned());
         }
     }
 

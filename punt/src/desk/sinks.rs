@@ -147,7 +147,12 @@ impl Desk {
                 there.target
             )));
         }
-        if self.closing.iter().any(|closing| closing.sink.name == *name) {
+        let place = self.means.place(target);
+        let same_place = |closing: &SinkEntry| {
+            let there = self.means.place(&closing.target);
+            there.zip(place.as_ref()).is_some_and(|(there, place)| there.meets(place))
+        };
+        if self.closing.iter().any(|closing| closing.sink.name == *name || same_place(closing)) {
             // Its thread must let go of its sockets first.
             self.flush();
         }

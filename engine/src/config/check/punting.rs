@@ -45,26 +45,25 @@ impl Sinks<'_> {
 fn check_sinks(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
     let mut names = HashSet::new();
     let mut targets: HashMap<String, &str> = HashMap::new();
-    for (sink, &at) in config.sinks.iter().zip(&places.sinks) {
+    for (sink, stands) in config.sinks.iter().zip(&places.sinks) {
         if !names.insert(&sink.name) {
-            reader.wrong(at, "sink.name", format_args!("{} is there twice; name each sink once", sink.name));
+            reader.wrong(
+                stands.of("name"),
+                "sink.name",
+                format_args!("{} is there twice; name each sink once", sink.name),
+            );
         }
         if let Some(fault) = sink.target.interface().and_then(|name| index.unknown(name)) {
-            reader.wrong(at, "sink.target", fault);
+            reader.wrong(stands.of("target"), "sink.target", fault);
         }
-        // Two sinks may serve one client's socket, but not write one file or own one device.
-        let owned = match &sink.target {
-            Target::Pcapng { file, .. } => {
-                check_file(file, &config.punt.directory, at, reader);
-                Some(format!("pcapng:{file}"))
-            }
-            Target::Tap { name, .. } => Some(format!("tap:{name}")),
-            Target::Shm(_) => Some(sink.target.to_string()),
-            Target::Unix { .. } | Target::Null => None,
-        };
-        if let Some(other) = owned.and_then(|target| targets.insert(target, &sink.name)) {
+        if let Target::Pcapng { file, .. } = &sink.target {
+            check_file(file, &config.punt.directory, stands.of("target"), reader);
+        }
+        // Two sinks would write over each other, however the place is spelled.
+        let place = sink.target.place(Path::new(&config.punt.directory));
+        if let Some(other) = place.and_then(|place| targets.insert(place, &sink.name)) {
             let fault = format_args!("{} is sink {other}'s; give each another", sink.target);
-            reader.wrong(at, "sink.target", fault);
+            reader.wrong(stands.of("target"), "sink.target", fault);
         }
     }
 }
@@ -81,40 +80,48 @@ fn check_file(file: &str, directory: &str, at: usize, reader: &mut Reader) {
 
 fn check_registers(config: &Config, index: &Index, sinks: &Sinks, places: &Places, reader: &mut Reader) {
     let mut taken = HashSet::new();
-    for (register, &at) in config.registers.iter().zip(&places.registers) {
+    for (register, stands) in config.registers.iter().zip(&places.registers) {
         let (wanted, sink) = (&register.r#match, &register.sink);
         if let Some(fault) = sinks.unknown(sink) {
-            reader.wrong(at, "register.sink", fault);
+            reader.wrong(stands.of("sink"), "register.sink", fault);
         }
         if let Some(fault) = register.interface.as_deref().and_then(|name| index.unknown(name)) {
-            reader.wrong(at, "register.interface", fault);
+            reader.wrong(stands.of("interface"), "register.interface", fault);
         }
         if !taken.insert((wanted, sink, &register.interface, register.source)) {
-            reader.wrong(at, "register", format_args!("{wanted} is there twice for sink {sink}; leave one"));
+            reader.wrong(
+                stands.at,
+                "register",
+                format_args!("{wanted} is there twice for sink {sink}; leave one"),
+            );
         }
     }
 }
 
 fn check_passives(config: &Config, index: &Index, sinks: &Sinks, places: &Places, reader: &mut Reader) {
     let mut taken = HashSet::new();
-    for (passive, &at) in config.passives.iter().zip(&places.passives) {
+    for (passive, stands) in config.passives.iter().zip(&places.passives) {
         let PassiveSet { family, interface, sink, redirect, via, .. } = passive;
         if let Some(fault) = sink.as_deref().and_then(|name| sinks.unknown(name)) {
-            reader.wrong(at, "passive.sink", fault);
+            reader.wrong(stands.of("sink"), "passive.sink", fault);
         }
-        for (key, name) in [("passive.interface", interface), ("passive.redirect", redirect)] {
+        for (key, name) in [("interface", interface), ("redirect", redirect)] {
             if let Some(fault) = name.as_deref().and_then(|name| index.unknown(name)) {
-                reader.wrong(at, key, fault);
+                reader.wrong(stands.of(key), format_args!("passive.{key}"), fault);
             }
         }
         if let Some((via, owner)) = via.and_then(|via| Some((via, index.owners.get(&via)?))) {
             let fault = format_args!("{via} is this router's own address on {owner}; name a neighbour's");
-            reader.wrong(at, "passive.via", fault);
+            reader.wrong(stands.of("via"), "passive.via", fault);
         }
         if !taken.insert((family, interface)) {
             let place =
                 interface.as_ref().map_or("all interfaces".into(), |name| format!("interface {name}"));
-            reader.wrong(at, "passive", format_args!("{family} is there twice for {place}; leave one"));
+            reader.wrong(
+                stands.at,
+                "passive",
+                format_args!("{family} is there twice for {place}; leave one"),
+            );
         }
     }
 }
@@ -122,24 +129,23 @@ fn check_passives(config: &Config, index: &Index, sinks: &Sinks, places: &Places
 /// The classes, with what ships where the file says nothing.
 fn check_classes(config: &Config, places: &Places, reader: &mut Reader) {
     let mut minima = Class::ALL.map(|class| u64::from(class.minimum()));
-    for (set, &at) in config.classes.iter().zip(&places.classes) {
+    for (set, stands) in config.classes.iter().zip(&places.classes) {
         let min = set.min.unwrap_or(set.name.minimum());
         let cap = set.cap.unwrap_or(set.name.cap().into());
         minima[set.name as usize] = min.into();
         if let Rate::PerSecond(cap) = cap
             && u64::from(min) > cap
         {
-            let fault = format_args!(
-                "has the minimum {min} above its cap {cap}; set min to at most that, or cap higher"
-            );
-            reader.wrong(at, format_args!("class.{}", set.name), fault);
+            let fault = format_args!("is {min}, above the cap {cap}; set it to at most that, or cap higher");
+            reader.wrong(stands.of("min"), format_args!("class.{}.min", set.name), fault);
         }
     }
     let sum: u64 = minima.iter().sum();
     if let Rate::PerSecond(budget) = config.punt.budget
         && sum > budget
     {
-        let at = places.classes.first().copied().unwrap_or(places.punt);
+        let at = places.punt.fields.iter().find(|(name, _)| &**name == "budget").map(|(_, at)| *at);
+        let at = at.or(places.classes.first().map(|class| class.at)).unwrap_or(places.punt.at);
         let fault = format_args!("is {budget}, and the classes are promised {sum}; set it to at least {sum}");
         reader.wrong(at, "punt.budget", fault);
     }
@@ -147,10 +153,10 @@ fn check_classes(config: &Config, places: &Places, reader: &mut Reader) {
 
 fn check_policers(config: &Config, sinks: &Sinks, places: &Places, reader: &mut Reader) {
     let mut taken = HashSet::new();
-    for (policer, &at) in config.policers.iter().zip(&places.policers) {
+    for (policer, stands) in config.policers.iter().zip(&places.policers) {
         let what = &policer.what;
         if !taken.insert(what) {
-            reader.wrong(at, "policer.what", format_args!("{what} is there twice; leave one"));
+            reader.wrong(stands.of("what"), "policer.what", format_args!("{what} is there twice; leave one"));
         }
         let fault = match what {
             Policed::Reason(_) => None,
@@ -169,7 +175,7 @@ fn check_policers(config: &Config, sinks: &Sinks, places: &Places, reader: &mut 
             }
         };
         if let Some(fault) = fault {
-            reader.wrong(at, "policer.what", fault);
+            reader.wrong(stands.of("what"), "policer.what", fault);
         }
     }
 }

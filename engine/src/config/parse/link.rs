@@ -9,7 +9,9 @@ pub fn link(name: &Placed<&str>, fields: &mut Fields, reader: &mut Reader) -> Li
     let own = || Link::Port(name.value.to_string());
     let port = fields.string("port", reader);
     let parent = fields.string("parent", reader);
+    let before = reader.count();
     let vlan = fields.number("vlan", 1..=4094, reader);
+    let tag_is_wrong = reader.count() > before;
     let inner = fields.number("inner", 1..=4094, reader).map(|inner| inner.value);
     let tpid = fields.string("tpid", reader);
     if let Some(port) = port {
@@ -30,10 +32,18 @@ pub fn link(name: &Placed<&str>, fields: &mut Fields, reader: &mut Reader) -> Li
         }
         return own();
     }
+    if let (None, Some(vlan), Some((of, named))) = (&parent, &vlan, implied)
+        && vlan.value != named
+    {
+        let fault = format_args!("is {}, and the name says {named}; call it {of}.{}", vlan.value, vlan.value);
+        reader.wrong(vlan.at, fields.key("vlan"), fault);
+    }
     let vlan = vlan.map(|vlan| vlan.value).or(implied.filter(|_| parent.is_none()).map(|(_, vlan)| vlan));
     let parent = parent.map(|parent| parent.value).or(implied.map(|(parent, _)| parent));
     let (Some(parent), Some(vlan)) = (parent, vlan) else {
-        reader.wrong(fields.at, &fields.path, "has a parent but no tag; give its number as vlan = 100");
+        if !tag_is_wrong {
+            reader.wrong(fields.at, &fields.path, "has a parent but no tag; give its number as vlan = 100");
+        }
         return own();
     };
     let tpid = tpid.map_or(Some(Tpid::Dot1q), |text| {

@@ -4,7 +4,7 @@ use punt::control::types::PassiveSet;
 
 use super::Places;
 use crate::config::Config;
-use crate::config::read::{Fields, Reader};
+use crate::config::read::{Fields, Host, Reader};
 
 /// Reads one of them.
 pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader: &mut Reader) {
@@ -14,11 +14,11 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
     let interface = name("interface", reader);
     let sink = name("sink", reader);
     let redirect = name("redirect", reader);
-    let via = fields.parsed("via", reader).map(|via| via.value);
+    let via = fields.parsed::<Host>("via", reader).map(|via| via.value.0);
     let drop = fields.boolean("drop", reader).unwrap_or(false);
     let rate = fields.quantity("rate", reader).map(|rate| rate.value);
     let burst = fields.number("burst", 1..=u32::MAX, reader).map(|burst| burst.value);
-    let (path, at) = (fields.path.clone(), fields.at);
+    let (path, at, stands) = (fields.path.clone(), fields.at, fields.places());
     fields.finish(reader);
     if reader.count() > before {
         return;
@@ -31,7 +31,7 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
         Err(fault) => reader.wrong(at, path, fault),
         Ok(()) => {
             config.passives.push(passive);
-            places.passives.push(at);
+            places.passives.push(stands);
         }
     }
 }

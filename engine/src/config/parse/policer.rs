@@ -17,7 +17,7 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
     let excess = fields.quantity("excess", reader).map(|excess| excess.value);
     let yellow = fields.parsed("yellow", reader).map(|yellow| yellow.value);
     let red = fields.parsed("red", reader).map(|red| red.value);
-    let (path, at) = (fields.path.clone(), fields.at);
+    let (path, at, stands) = (fields.path.clone(), fields.at, fields.places());
     fields.finish(reader);
     if reader.count() > before {
         return;
@@ -39,7 +39,7 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
         Err(fault) => reader.wrong(at, path, fault),
         Ok(()) => {
             config.policers.push(policer);
-            places.policers.push(at);
+            places.policers.push(stands);
         }
     }
 }

@@ -189,15 +189,15 @@ fn says_what_does_not_fit_together() {
     for (text, fault) in [
         (
             "[[register]]\nmatch = \"udp:5\"\nsink = \"bfd\"",
-            "f:6: register.sink: there is no sink bfd in this file; did you mean bfdd?",
+            "f:8: register.sink: there is no sink bfd in this file; did you mean bfdd?",
         ),
         (
             "[[register]]\nmatch = \"udp:5\"\nsink = \"somebody-else\"",
-            "f:6: register.sink: there is no sink somebody-else in this file; add a [[sink]] of that name",
+            "f:8: register.sink: there is no sink somebody-else in this file; add a [[sink]] of that name",
         ),
         (
             "[[register]]\nmatch = \"udp:5\"\nsink = \"bfdd\"\ninterface = \"lam\"",
-            "f:6: register.interface: there is no interface lam in this file; did you mean lan?",
+            "f:9: register.interface: there is no interface lam in this file; did you mean lan?",
         ),
         (
             "[[register]]\nmatch = \"udp:5\"\nsink = \"bfdd\"\n[[register]]\nmatch = \"udp:5-5\"\nsink = \"bfdd\"",
@@ -205,31 +205,35 @@ fn says_what_does_not_fit_together() {
         ),
         (
             "[[sink]]\nname = \"bfdd\"\ntarget = \"null\"",
-            "f:6: sink.name: bfdd is there twice; name each sink once",
+            "f:7: sink.name: bfdd is there twice; name each sink once",
         ),
         (
             "[[sink]]\nname = \"b\"\ntarget = \"tap:punt1?interface=lam\"",
-            "f:6: sink.target: there is no interface lam in this file; did you mean lan?",
+            "f:8: sink.target: there is no interface lam in this file; did you mean lan?",
         ),
         (
             "[[sink]]\nname = \"b\"\ntarget = \"tap:punt0\"",
-            "f:6: sink.target: tap:punt0 is sink bfdd's; give each another",
+            "f:8: sink.target: tap:punt0 is sink bfdd's; give each another",
+        ),
+        (
+            "[[sink]]\nname = \"b\"\ntarget = \"unix:/x\"\n[[sink]]\nname = \"c\"\ntarget = \"shm:/./x\"",
+            "f:11: sink.target: shm:/./x is sink b's; give each another",
         ),
         (
             "[[sink]]\nname = \"b\"\ntarget = \"pcapng:/tmp/b\"",
-            "f:6: sink.target: /tmp/b is not below /var/lib/puntd; name a file there, or change punt.directory",
+            "f:8: sink.target: /tmp/b is not below /var/lib/puntd; name a file there, or change punt.directory",
         ),
         (
             "[[passive]]\nfamily = \"ip4\"\nsink = \"b\"\ninterface = \"lan\"",
-            "f:6: passive.sink: there is no sink b in this file; add a [[sink]] of that name",
+            "f:8: passive.sink: there is no sink b in this file; add a [[sink]] of that name",
         ),
         (
             "[[passive]]\nfamily = \"ip4\"\nredirect = \"wan\"",
-            "f:6: passive.redirect: there is no interface wan in this file; did you mean lan?",
+            "f:8: passive.redirect: there is no interface wan in this file; did you mean lan?",
         ),
         (
             "[[passive]]\nfamily = \"ip4\"\nredirect = \"lan\"\nvia = \"10.0.0.1\"",
-            "f:6: passive.via: 10.0.0.1 is this router's own address on lan; name a neighbour's",
+            "f:9: passive.via: 10.0.0.1 is this router's own address on lan; name a neighbour's",
         ),
         (
             "[[passive]]\nfamily = \"ip4\"\ndrop = true\n[[passive]]\nfamily = \"ip4\"\nsink = \"bfdd\"",
@@ -237,7 +241,7 @@ fn says_what_does_not_fit_together() {
         ),
         (
             "[class.link]\nmin = 30001\n[punt]\nbudget = 100000",
-            "f:6: class.link: has the minimum 30001 above its cap 30000; set min to at most that, or cap higher",
+            "f:7: class.link.min: is 30001, above the cap 30000; set it to at most that, or cap higher",
         ),
         (
             "[class.link]\nmin = 30000\n[class.route]\nmin = 30000",
@@ -245,19 +249,19 @@ fn says_what_does_not_fit_together() {
         ),
         (
             "[punt]\nbudget = 1000",
-            "f:6: punt.budget: is 1000, and the classes are promised 45500; set it to at least 45500",
+            "f:7: punt.budget: is 1000, and the classes are promised 45500; set it to at least 45500",
         ),
         (
             "[[policer]]\nwhat = \"registration:1\"\ntype = \"single\"\nrate = 1\nburst = 1",
-            "f:6: policer.what: registration:1 is the 1. [[register]] of this file, which has 0; count from 1",
+            "f:7: policer.what: registration:1 is the 1. [[register]] of this file, which has 0; count from 1",
         ),
         (
             "[[policer]]\nwhat = \"passive:ip6\"\ntype = \"single\"\nrate = 1\nburst = 1",
-            "f:6: policer.what: there is no such [[passive]] as passive:ip6 in this file; add it",
+            "f:7: policer.what: there is no such [[passive]] as passive:ip6 in this file; add it",
         ),
         (
             "[[policer]]\nwhat = \"sink:bfd\"\ntype = \"single\"\nrate = 1\nburst = 1",
-            "f:6: policer.what: there is no sink bfd in this file; did you mean bfdd?",
+            "f:7: policer.what: there is no sink bfd in this file; did you mean bfdd?",
         ),
     ] {
         assert_eq!(faults(&format!("{base}{text}")), [fault], "{text}");

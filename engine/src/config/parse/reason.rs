@@ -3,7 +3,7 @@
 use punt::control::types::{ClassSet, ReasonSet};
 use punt::{Action, Class};
 
-use super::Places;
+use super::{ItemPlaces, Places};
 use crate::config::Config;
 use crate::config::read::{Fields, Placed, Reader};
 
@@ -12,7 +12,7 @@ pub fn read_reason(
     name: Placed<&str>,
     mut fields: Fields,
     config: &mut Config,
-    _places: &mut Places,
+    places: &mut Places,
     reader: &mut Reader,
 ) {
     let before = reader.count();
@@ -35,11 +35,13 @@ pub fn read_reason(
         fields.quantity("interface_rate", reader).or_else(|| fields.quantity("interface-rate", reader));
     let sample = fields.number("sample", 1..=u32::MAX, reader).map(|sample| sample.value);
     let path = fields.path.clone();
+    let stands = ItemPlaces { at: name.at, ..fields.places() };
     fields.finish(reader);
     if name.value.is_empty() || name.value.contains(|c: char| c.is_whitespace() || c == '*') {
         return reader.wrong(name.at, path, "names no reason; write one as [reason.\"ip4.ttl-expired\"]");
     }
     if reader.count() == before {
+        places.reasons.push(stands);
         config.reasons.push(ReasonSet {
             name: name.value.to_string(),
             rate,
@@ -70,9 +72,10 @@ pub fn read_class(
     };
     let min = fields.number("min", 0..=u32::MAX, reader).map(|min| min.value);
     let cap = fields.quantity("cap", reader).map(|cap| cap.value);
+    let stands = ItemPlaces { at: name.at, ..fields.places() };
     fields.finish(reader);
     if let Some(class) = class {
         config.classes.push(ClassSet { name: class, min, cap });
-        places.classes.push(name.at);
+        places.classes.push(stands);
     }
 }

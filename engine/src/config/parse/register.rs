@@ -17,7 +17,7 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
     let source = fields.parsed("source", reader).map(|source| source.value);
     let snaplen = fields.number("snaplen", 1..=u32::MAX, reader).map(|snaplen| snaplen.value);
     let exclusive = fields.boolean("exclusive", reader).unwrap_or(false);
-    let (path, at) = (fields.path.clone(), fields.at);
+    let (path, at, stands) = (fields.path.clone(), fields.at, fields.places());
     fields.finish(reader);
     if reader.count() > before {
         return;
@@ -40,7 +40,7 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
         Err(fault) => reader.wrong(at, path, fault),
         Ok(()) => {
             config.registers.push(register);
-            places.registers.push(at);
+            places.registers.push(stands);
         }
     }
 }

@@ -3,16 +3,16 @@
 use punt::Prefix;
 use punt::control::types::{Route, RouteAction};
 
-use super::Places;
+use super::{Places, RoutePlaces};
 use crate::config::Config;
-use crate::config::read::{Fields, Reader};
+use crate::config::read::{Fields, Host, Reader};
 
 /// Reads one of them.
 pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader: &mut Reader) {
     let before = reader.count();
     let prefix = fields.parsed::<Prefix>("prefix", reader);
-    let via = fields.list("via", reader).into_iter().map(|via| via.value).collect();
-    let dev = fields.string("dev", reader).map(|dev| dev.value.to_string());
+    let via = fields.list::<Host>("via", reader);
+    let dev = fields.string("dev", reader);
     let metric = fields.number("metric", 0..=u32::MAX, reader).map(|metric| metric.value);
     let action = fields.string("action", reader).and_then(|text| {
         let action = [RouteAction::Blackhole, RouteAction::Unreachable, RouteAction::Punt];
@@ -27,8 +27,14 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
     fields.finish(reader);
     match prefix {
         Some(prefix) if reader.count() == before => {
+            places.routes.push(RoutePlaces {
+                at,
+                via: via.first().map_or(at, |via| via.at),
+                dev: dev.as_ref().map_or(at, |dev| dev.at),
+            });
+            let via = via.into_iter().map(|via| via.value.0).collect();
+            let dev = dev.map(|dev| dev.value.to_string());
             config.routes.push(Route { prefix: prefix.value, via, dev, metric, action });
-            places.routes.push(at);
         }
         None if reader.count() == before => {
             reader.wrong(at, path, "has no prefix; write one as 10.2.0.0/16 or default")

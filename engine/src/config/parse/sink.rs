@@ -13,7 +13,7 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
     let target = fields.parsed("target", reader);
     let rate = fields.quantity("rate", reader).map(|rate| rate.value);
     let burst = fields.number("burst", 1..=u32::MAX, reader).map(|burst| burst.value);
-    let (path, at) = (fields.path.clone(), fields.at);
+    let (path, at, stands) = (fields.path.clone(), fields.at, fields.places());
     fields.finish(reader);
     match (name, target) {
         (Some(name), Some(target)) => {
@@ -28,7 +28,7 @@ pub fn read(mut fields: Fields, config: &mut Config, places: &mut Places, reader
                 Err(fault) if reader.count() == before => reader.wrong(at, path, fault),
                 _ => {
                     config.sinks.push(sink);
-                    places.sinks.push(at);
+                    places.sinks.push(stands);
                 }
             }
         }

@@ -166,6 +166,51 @@ fn says_what_does_not_fit_together() {
             "f:4: interface.\"lan.7\".vlan: is 4095; it is a whole number from 1 to 4094",
         ),
         (
+            "[interface.x]\nparent = \"lan\"\nvlan = 0",
+            "f:5: interface.x.vlan: is 0; it is a whole number from 1 to 4094",
+        ),
+        (
+            "[interface.\"lan.100\"]\nvlan = 200",
+            "f:4: interface.\"lan.100\".vlan: is 200, and the name says 100; call it lan.200",
+        ),
+        (
+            "[interface.\"lan.4095\"]",
+            "f:3: interface.\"lan.4095\": is called like a sub-interface of lan, and 4095 is no tag; write one from 1 to 4094, as lan.100",
+        ),
+        (
+            "[interface.\"lan.0\"]",
+            "f:3: interface.\"lan.0\": is called like a sub-interface of lan, and 0 is no tag; write one from 1 to 4094, as lan.100",
+        ),
+        (
+            "[interface.wan]\naddresses = [\"10.0.1.0/24\"]",
+            "f:4: interface.wan.addresses: 10.0.1.0 is the network address of 10.0.1.0/24; give the interface another one of that subnet",
+        ),
+        (
+            "[interface.wan]\naddresses = [\"10.0.1.255/24\"]",
+            "f:4: interface.wan.addresses: 10.0.1.255 is the broadcast address of 10.0.1.0/24; give the interface another one of that subnet",
+        ),
+        (
+            "[[neighbor]]\naddress = \"10.0.0.255\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lan\"",
+            "f:4: neighbor.address: 10.0.0.255 is the first or last address of 10.0.0.0/24, which is no host's",
+        ),
+        (
+            "[[neighbor]]\naddress = \"10.0.0\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lan\"",
+            "f:4: neighbor.address: is \"10.0.0\"; it is an IP address, as 10.0.1.2 or fd00:b::2",
+        ),
+        (
+            "[interface.wan]\naddresses = [\"fe80::7/64\"]\n[[neighbor]]\naddress = \"fe80::7\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"wan\"",
+            "f:6: neighbor.address: fe80::7 is this router's own address on wan; name the neighbour's",
+        ),
+        (
+            "[interface.wan]\naddresses = [\"fe80::7/64\"]\n[[route]]\nprefix = \"default6\"\nvia = \"fe80::7\"\ndev = \"wan\"",
+            "f:7: route.via: fe80::7 is this router's own address on wan; name a neighbour's",
+        ),
+        ("mtu = 1\nmtu = 2", "f:4: syntax: duplicate key mtu; write it once"),
+        (
+            "[tables]\ngroups4 = 1\n[[route]]\nprefix = \"10.1.0.0/25\"\naction = \"punt\"",
+            "f:4: tables: tables.groups4 is 1 and 2 would be needed: set it to at least 2",
+        ),
+        (
             "[interface.x]\nport = \"y\"\nvlan = 7",
             "f:4: interface.x.port: is there beside parent, vlan, inner or tpid; \
              an interface is a port's own or tagged frames of another's",
@@ -188,7 +233,7 @@ fn says_what_does_not_fit_together() {
         ),
         (
             "[[neighbor]]\naddress = \"10.0.0.2\"\nmac = \"ff:ff:ff:ff:ff:ff\"\ninterface = \"lan\"",
-            "f:3: neighbor: ff:ff:ff:ff:ff:ff cannot be a neighbour's MAC; write a unicast one",
+            "f:5: neighbor.mac: ff:ff:ff:ff:ff:ff cannot be a neighbour's MAC; write a unicast one",
         ),
         (
             "[[neighbor]]\naddress = \"10.0.0.1\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lan\"",
@@ -196,12 +241,12 @@ fn says_what_does_not_fit_together() {
         ),
         (
             "[[route]]\nprefix = \"default\"\nvia = \"10.0.1.2\"",
-            "f:3: route.via: no interface's subnet holds 10.0.1.2; \
+            "f:5: route.via: no interface's subnet holds 10.0.1.2; \
              name the interface with dev, or give one an address beside it",
         ),
         (
             "[[route]]\nprefix = \"default\"\nvia = \"10.0.1.2\"\ndev = \"dmz-outside\"",
-            "f:3: route.dev: there is no interface dmz-outside in this file; add [interface.dmz-outside]",
+            "f:6: route.dev: there is no interface dmz-outside in this file; add [interface.dmz-outside]",
         ),
         (
             "[[route]]\nprefix = \"239.0.0.0/8\"\naction = \"punt\"",
@@ -222,6 +267,51 @@ fn says_what_does_not_fit_together() {
     ] {
         assert_eq!(faults(&format!("{lan}{text}")), [fault], "{text}");
     }
+}
+
+#[test]
+fn what_is_too_much_is_found_without_an_engine() {
+    let list = |from: u16, to: u16, of: fn(u16) -> String| {
+        (from..to).map(|n| format!("\"{}\"", of(n))).collect::<Vec<_>>().join(", ")
+    };
+    let link_local = list(0, 17, |n| format!("fe80::{n}/64"));
+    let text = format!("[interface.lan]\naddresses = [{link_local}]");
+    assert_eq!(
+        faults(&text),
+        ["f:2: interface.lan.addresses: are more than 16 link-local ones; that many fit"]
+    );
+    let hops = list(2, 67, |n| format!("10.0.0.{n}"));
+    let lan = "[interface.lan]\naddresses = [\"10.0.0.1/16\"]\n";
+    let text = format!("{lan}[[route]]\nprefix = \"default\"\nvia = [{hops}]");
+    assert_eq!(faults(&text), ["f:5: route.via: has 65 next hops; at most 64 are possible"]);
+    let route = |n: u16| {
+        format!(
+            "[[route]]\nprefix = \"20.{}.{}.0/24\"\nvia = \"10.0.{}.{}\"\n",
+            n >> 8,
+            n & 255,
+            1 + (n >> 7),
+            2 + (n & 127)
+        )
+    };
+    let routes: String = (0..2200).map(route).collect();
+    let text = format!("{lan}[tables]\nneighbors = 1\nnext_hops = 1\n{routes}");
+    assert_eq!(
+        faults(&text),
+        ["f:5: tables: tables.next_hops is 1 and 146 would be needed: set it to at least 146"]
+    );
+}
+
+#[test]
+fn as_many_neighbors_as_there_is_room_for_fit() {
+    let (mut text, mut random) = (String::from("[interface.lan]\naddresses = [\"fd00:a::1/64\"]\n"), 1u64);
+    for _ in 0..Sizes::default().neighbors {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let [a, b, c, d] = [48, 32, 16, 0].map(|shift| (random >> shift) as u16);
+        text += &format!(
+            "[[neighbor]]\naddress = \"fd00:a::{a:x}:{b:x}:{c:x}:{d:x}\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lan\"\n"
+        );
+    }
+    assert!(Config::parse(&text, "f").is_ok());
 }
 
 #[test]

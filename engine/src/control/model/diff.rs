@@ -9,14 +9,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use punt::control::types::{Address, NeighborKey, Route, RouteAction, RouteKey};
+use punt::control::types::{self, Address, NeighborKey, Route, RouteAction, RouteKey};
 use punt::{InterfaceAddress, Prefix};
 
 use super::hops::Target;
 use super::interfaces::{Iface, Link, Said};
 use super::rib::{Candidate, Key, Source};
 use super::{Life, Model, Op, Refused, Settings, SubInterface};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Part};
 
 /// What lies between the model and a configuration.
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl Model {
         let ops = difference.take_ops();
         let count = ops.len();
         if count > 0 {
-            self.batch(ops)?;
+            self.batch(ops).map_err(|refused| self.placed(config, refused))?;
         }
         for (index, address) in difference.addresses {
             let interface = self.interfaces.by_index.get_mut(&index);
@@ -77,8 +77,18 @@ impl Model {
     pub fn check(&mut self, config: &Config) -> Result<usize, Refused> {
         let ops = self.difference(config).map_err(Refused::new)?.take_ops();
         let count = ops.len();
-        self.rehearse(ops)?;
+        self.rehearse(ops).map_err(|refused| self.placed(config, refused))?;
         Ok(count)
+    }
+
+    /// What is refused, with the place of what asks for it in its file. Everything is as it was before.
+    fn placed(&self, config: &Config, refused: Refused) -> Refused {
+        let ops = |_| Some(self.difference(config).ok()?.take_ops());
+        let op = refused.index.and_then(|index| ops(()).and_then(|ops| ops.into_iter().nth(index)));
+        let Some((part, field)) = op.and_then(|op| part_of(config, &op)) else {
+            return Refused::new(refused.message);
+        };
+        Refused::new(config.fault(part, field, &refused.message))
     }
 
     /// What the configuration says of an interface is the configuration's, whoever said the same before.
@@ -114,9 +124,12 @@ impl Model {
     ) -> Result<Wanted<'a>, String> {
         let mut wanted = Wanted::default();
         let mut come = Vec::new();
-        for interface in &config.interfaces {
+        for (place, interface) in config.interfaces.iter().enumerate() {
             let index = match &interface.link {
-                config::Link::Port(port) => Some(self.match_port(&interface.name, port)?),
+                config::Link::Port(port) => {
+                    let index = self.match_port(&interface.name, port);
+                    Some(index.map_err(|fault| config.fault(Part::Interface(place), "port", &fault))?)
+                }
                 config::Link::Vlan { parent, tags } => self.index(&interface.name).filter(|&index| {
                     let parent = self.index(parent).unwrap_or(0);
                     self.interfaces.get(index).is_some_and(|it| it.link == Link::Vlan { parent, tags: *tags })
@@ -172,7 +185,7 @@ impl Model {
                 } else {
                     format!("there are {}", ports.join(", "))
                 };
-                Err(format!("interface {name}: there is no port {port}; {there}"))
+                Err(format!("there is no port {port}; {there}"))
             }
         }
     }
@@ -194,8 +207,17 @@ impl Model {
                 if asked.contains(&address) {
                     difference.addresses.push((index, address));
                     keep(&set.name, address);
-                } else if life == Life::Config || of_config.contains(&address.address()) {
+                } else if life == Life::Config
+                    || of_config.contains(&address.address())
+                    || wanted.gone.contains(&index)
+                {
                     difference.go[2].push(Op::AddressDel(Address { address, interface: set.name.clone() }));
+                    let of_file = of_config.contains(&address.address());
+                    if life == Life::Operator && !of_file && wanted.comes_back(&set.name) {
+                        keep(&set.name, address);
+                        let address = Address { address, interface: set.name.clone() };
+                        difference.come.push(Op::AddressAdd(address, life));
+                    }
                 } else {
                     keep(&set.name, address);
                 }
@@ -226,8 +248,16 @@ impl Model {
             }
         }
         for (key, neighbor) in self.neighbors.by_place() {
-            if neighbor.life == Life::Config && !asked.contains(key) {
+            let goes = neighbor.life == Life::Config || wanted.gone.contains(&key.0);
+            if goes && !asked.contains(key) {
                 let (address, interface) = (key.1, self.interfaces.name(key.0).to_string());
+                let named =
+                    config.neighbors.iter().any(|it| (it.address, &it.interface) == (address, &interface));
+                if neighbor.life == Life::Operator && !named && wanted.comes_back(&interface) {
+                    let neighbor =
+                        types::Neighbor { address, mac: neighbor.mac, interface: interface.clone() };
+                    difference.come.push(Op::NeighborReplace(neighbor, Life::Operator));
+                }
                 difference.go[1].push(Op::NeighborDel(NeighborKey { address, interface }));
             }
         }
@@ -256,11 +286,32 @@ impl Model {
             difference.come.push(Op::RouteAdd(route.clone(), Life::Config));
         }
         for (key, set) in self.rib.after(None) {
-            if key.source == Source::Static && set.life == Life::Config && !asked.contains(&key) {
+            let goes = set.life == Life::Config || self.leads_over(set.hop, &wanted.gone);
+            if key.source == Source::Static && goes && !asked.contains(&key) {
+                if set.life == Life::Operator && self.comes_back(set.hop, wanted) {
+                    let again = self.saved_route(key).map(|route| Op::RouteAdd(route, Life::Operator));
+                    difference.come.extend(again);
+                }
                 difference.go[0]
                     .push(Op::RouteDel(RouteKey { prefix: key.prefix, metric: Some(key.number) }));
             }
         }
+    }
+
+    /// Whether a hop, or any of its paths, is on one of these interfaces.
+    fn leads_over(&self, hop: u32, interfaces: &HashSet<u32>) -> bool {
+        match self.hops.target(hop) {
+            Some(Target::Ecmp(members)) => members.iter().any(|member| self.leads_over(*member, interfaces)),
+            Some(target) => target.interface().is_some_and(|index| interfaces.contains(&index)),
+            None => false,
+        }
+    }
+
+    /// Whether all interfaces over which a hop leads are there again under their names.
+    fn comes_back(&self, hop: u32, wanted: &Wanted) -> bool {
+        let hops = self.neighbors_of(hop);
+        hops.iter()
+            .all(|(index, _)| !wanted.gone.contains(index) || wanted.comes_back(self.interfaces.name(*index)))
     }
 
     /// Whether a route that is set leads where the configuration's will, once its addresses are there.
@@ -309,6 +360,13 @@ struct Wanted<'a> {
     gone: HashSet<u32>,
 }
 
+impl Wanted<'_> {
+    /// Whether an interface that goes is there again under its name, with other tags.
+    fn comes_back(&self, name: &str) -> bool {
+        self.new.iter().any(|new| new.name == name)
+    }
+}
+
 /// Which interface reaches an address.
 #[derive(Default)]
 struct Subnets {
@@ -327,6 +385,25 @@ impl Subnets {
         let subnet = |&length: &u8| IpNet::new(address, length).ok().map(Prefix::from);
         let held = |subnet: Prefix| self.interfaces.get(&subnet).map(String::as_str);
         self.lengths.iter().rev().filter_map(subnet).find_map(held)
+    }
+}
+
+/// The part of a configuration that asks for an operation, and which field of it.
+fn part_of(config: &Config, op: &Op) -> Option<(Part, &'static str)> {
+    let interface = |name: &str| config.interfaces.iter().position(|it| it.name == name).map(Part::Interface);
+    match op {
+        Op::InterfaceAdd(new) => Some((interface(&new.name)?, "")),
+        Op::InterfaceSet(settings) => Some((interface(&settings.name)?, "")),
+        Op::AddressAdd(address, Life::Config) => Some((interface(&address.interface)?, "addresses")),
+        Op::NeighborReplace(neighbor, Life::Config) => {
+            let place = config.neighbors.iter().position(|it| it == neighbor)?;
+            Some((Part::Neighbor(place), "address"))
+        }
+        Op::RouteAdd(route, Life::Config) => {
+            let place = config.routes.iter().position(|it| it == route)?;
+            Some((Part::Route(place), if route.via.is_empty() { "" } else { "via" }))
+        }
+        _ => None,
     }
 }
 

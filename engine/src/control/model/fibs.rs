@@ -214,6 +214,13 @@ impl Fibs {
     }
 }
 
+/// The groups that these prefixes take, of IPv4 and of IPv6; each prefix comes once.
+pub fn groups_of(prefixes: impl IntoIterator<Item = Prefix>) -> [usize; 2] {
+    let mut groups = Groups::default();
+    prefixes.into_iter().for_each(|prefix| groups.insert(prefix));
+    groups.used
+}
+
 /// No space left: `errno` of the FIB when there is no group.
 const ENOSPC: i32 = 28;
 

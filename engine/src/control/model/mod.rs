@@ -28,7 +28,9 @@ use std::sync::Arc;
 use dpdk_sys::{Fib4Writer, Fib6Writer, Port};
 use punt::Mac;
 
+pub(crate) use fibs::groups_of;
 pub use interfaces::Effective;
+pub(crate) use interfaces::routes_of;
 pub use op::{Life, Op, Settings, SubInterface};
 pub use rib::{Key, Source};
 pub use show::InterfaceFacts;
@@ -40,7 +42,7 @@ use self::neighbors::Neighbors;
 use self::publish::Published;
 use self::rib::{Changed, Rib};
 use super::{PortHandle, Refused};
-use crate::config::{Sizes, is_link_local};
+use crate::config::{DEFAULT_MTU, Sizes, is_link_local};
 use crate::quiescent::Domain;
 use crate::tables::Tables;
 
@@ -168,9 +170,30 @@ impl Model {
         self.stage_all(ops)?;
         let changes = self.changes();
         let fits = self.check_room().and_then(|()| self.published.fits(&changes));
+        let fits = fits.and_then(|()| self.check_drivers());
         self.put_back();
         self.forget_hops();
         fits.map_err(Refused::new)
+    }
+
+    /// Whether drivers say that they take the MTUs that are staged.
+    fn check_drivers(&self) -> Result<(), String> {
+        for (index, before) in &self.staged.interfaces {
+            let (Some(Iface { name, link: Link::Port(at), .. }), Some(is)) =
+                (self.interfaces.get(*index), self.interfaces.effective(*index))
+            else {
+                continue;
+            };
+            let most = self.ports().get(*at).and_then(|port| port.info().ok()).map(|info| info.max_mtu);
+            let was = before.as_ref().and_then(Iface::mtu).unwrap_or(DEFAULT_MTU);
+            if let Some(most) = most.filter(|most| is.mtu != was && is.mtu > *most) {
+                return Err(format!(
+                    "{name}: its driver takes an MTU of at most {most}, and {} is wanted",
+                    is.mtu
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn stage_all(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {

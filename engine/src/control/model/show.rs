@@ -112,7 +112,7 @@ impl Model {
     }
 
     /// The neighbours that a hop stands for.
-    fn neighbors_of(&self, hop: u32) -> Vec<(u32, IpAddr)> {
+    pub(super) fn neighbors_of(&self, hop: u32) -> Vec<(u32, IpAddr)> {
         let neighbor = |hop| match self.hops.target(hop) {
             Some(&Target::Neighbor(index, address)) => Some((index, address)),
             _ => None,

@@ -9,10 +9,7 @@ use super::hops::Target;
 use super::interfaces::{Iface, Link, routes_of};
 use super::rib::{Candidate, Key, Source};
 use super::{Life, Model, Neighbor, Op, Settings, SubInterface};
-use crate::config::{MAX_ADDRESSES, MAX_MTU, MIN_MTU, MIN_MTU6, is_link_local};
-
-/// Link-local addresses of one interface beside the one it has from its MAC.
-const MAX_LINK_LOCAL: usize = 16;
+use crate::config::{MAX_ADDRESSES, MAX_LINK_LOCAL, MAX_MTU, MIN_MTU, MIN_MTU6, is_end, is_link_local};
 
 pub(super) type Staging = Result<(), String>;
 
@@ -169,6 +166,9 @@ impl Model {
                 self.interfaces.name(owner)
             ));
         }
+        if let Some(fault) = is_end(address) {
+            return Err(fault);
+        }
         let family = usize::from(own.is_ipv6());
         if is_link_local(own) {
             let addresses = self.interfaces.get(index).map_or(&[][..], |interface| &interface.addresses);
@@ -269,6 +269,12 @@ impl Model {
             return Err(format!(
                 "{address} is this router's own address on {}; name the neighbour's",
                 self.interfaces.name(owner)
+            ));
+        }
+        let is_end = |key: Key| key.source == Source::Broadcast && key.number == index;
+        if self.rib.of(Prefix::from(address)).any(|(key, _)| is_end(key)) {
+            return Err(format!(
+                "{address} is the first or last address of a subnet of {name}, which is no host's"
             ));
         }
         let before = self.neighbors.by_place().get(&(index, address)).copied();

@@ -397,7 +397,10 @@ fn a_configuration_is_applied_by_its_difference_and_what_operators_made_stays() 
     let before = rig.model.config(&[]);
     let other = second.replace(&lan, "net_tap7");
     let error = rig.model.apply(&parse(&other)).unwrap_err().message;
-    assert!(error.starts_with("interface lan: there is no port net_tap7; there are "), "{error}");
+    assert!(
+        error.starts_with("test:1: interface.lan.port: there is no port net_tap7; there are "),
+        "{error}"
+    );
     let renamed = second
         .replace("[interface.lan]", "[interface.inside]")
         .replace("[interface.\"lan.6\"]", "[interface.\"inside.6\"]");

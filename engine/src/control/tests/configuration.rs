@@ -41,18 +41,18 @@ fn a_configuration_is_checked_against_the_engine_and_changes_nothing() {
     for (text, fault) in [
         (
             "[interface.dmz]".into(),
-            "interface dmz: there is no port dmz; there are net_ring_lan, net_ring_wan",
+            "f:1: interface.dmz.port: there is no port dmz; there are net_ring_lan, net_ring_wan",
         ),
         (
             "[interface.inside]\nport = \"net_ring_lan\"\n".into(),
-            "port net_ring_lan is interface lan since the engine started; restart it to call it inside",
+            "f:1: interface.inside.port: port net_ring_lan is interface lan since the engine started; restart it to call it inside",
         ),
         (
             // An operator's, which the file does not know.
             format!(
                 "{ports}[[neighbor]]\naddress = \"10.0.0.1\"\nmac = \"02:00:00:00:00:05\"\ninterface = \"lan\"\n"
             ),
-            "10.0.0.1 is this router's own address on lan; name the neighbour's",
+            "f:6: neighbor.address: 10.0.0.1 is this router's own address on lan; name the neighbour's",
         ),
         (
             format!("{ports}{sub}{many}[tables]\nroutes4 = 1000000\ngroups4 = 9000\n"),
@@ -63,13 +63,13 @@ fn a_configuration_is_checked_against_the_engine_and_changes_nothing() {
     }
     let sizes = crate::config::write::head(&["--no-huge".into()], &small());
     let text = format!("{ports}{sub}{}{sizes}", route(1));
-    assert_eq!(check(&text), Ok(json!(["applied, it makes 4 changes"])));
-    assert_eq!(check(&text), Ok(json!(["applied, it makes 4 changes"])), "nothing of it is left");
-    assert_eq!(check(&format!("{ports}{sizes}")), Ok(json!(["applied, it changes nothing"])));
+    assert_eq!(check(&text), Ok(json!(["applied, it would make 4 changes"])));
+    assert_eq!(check(&text), Ok(json!(["applied, it would make 4 changes"])), "nothing of it is left");
+    assert_eq!(check(&format!("{ports}{sizes}")), Ok(json!(["applied, it would change nothing"])));
     call(&mut control, "config.apply", json!({ "text": text })).unwrap();
     assert_eq!(
         call(&mut control, "config.check", json!({ "text": text })).unwrap()["notes"],
-        json!(["applied, it changes nothing"])
+        json!(["applied, it would change nothing"])
     );
 }
 
@@ -165,9 +165,9 @@ burst = "5p"
         let answer = call(control, method, json!({ "text": text })).expect("it is right");
         answer["notes"][0].as_str().expect("a sentence").to_owned()
     };
-    assert_eq!(note(&mut control, "config.check", &text), "applied, it makes 7 changes");
+    assert_eq!(note(&mut control, "config.check", &text), "applied, it would make 7 changes");
     assert_eq!(note(&mut control, "config.apply", &text), "7 changes");
-    assert_eq!(note(&mut control, "config.check", &text), "applied, it changes nothing");
+    assert_eq!(note(&mut control, "config.check", &text), "applied, it would change nothing");
 
     // The rate of a reason is that of its policer, whoever sets it.
     let too_much = json!({ "name": "ip4.ttl-expired", "rate": 900 });
@@ -177,12 +177,12 @@ burst = "5p"
         .expect("below its peak");
     let (_, now) = saved(&mut control);
     assert!(now.contains("rate = \"600pps\"") && now.contains("peak = \"700pps\""), "{now}");
-    assert_eq!(note(&mut control, "config.check", &now), "applied, it changes nothing");
+    assert_eq!(note(&mut control, "config.check", &now), "applied, it would change nothing");
     assert_eq!(note(&mut control, "config.apply", &now), "nothing changed");
     assert_eq!(saved(&mut control).1, now);
 
     // The file of before: the rate and the policer.
-    assert_eq!(note(&mut control, "config.check", &text), "applied, it makes 3 changes");
+    assert_eq!(note(&mut control, "config.check", &text), "applied, it would make 3 changes");
     call(&mut control, "config.apply", json!({ "text": text })).expect("it is right");
     let (_, again) = saved(&mut control);
     assert!(again.contains("rate = \"500pps\"") && !again.contains("sample"), "{again}");

@@ -1,5 +1,6 @@
 //! A desk, a worker and sinks whose records stay in their rings, for tests.
 
+mod changes;
 mod dispatch;
 mod stories;
 

@@ -309,7 +309,8 @@ fn what_is_set_of_a_reason_holds_for_its_next_packet() {
         unknown.expect_err("a slip").to_string(),
         "there is no reason local.bdf; did you mean local.bgp or local.bfd?"
     );
-    office.desk.reset_reason("local.bfd");
+    let all = r#"{"name":"local.bfd","class":"mgmt","rate":1,"burst":1,"sample":1,"action":"drop"}"#;
+    office.desk.unset_reason(&reason(all)).expect("there is room");
     office.commit();
     assert_eq!(office.punt(&bfd).2[0].class, Class::Link);
     assert_eq!(office.desk.set_reasons(), []);

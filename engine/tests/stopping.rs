@@ -7,7 +7,8 @@ use common::frames::*;
 use common::router::*;
 
 const STOPS: usize = 50;
-const FRAMES: usize = 400;
+/// As many as the rings between workers hold.
+const FRAMES: usize = 200;
 
 /// `lan` is looked at and sent to by one worker, `wan` by the other, so every packet goes from one to the other.
 fn lay_both(rig: &mut Rig) {

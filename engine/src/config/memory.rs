@@ -17,9 +17,11 @@ pub struct Sizes {
     pub neighbors: u32,
     /// Next hops of routes: each address on an interface, and each set of equal-cost ones.
     pub next_hops: u32,
-    /// Blocks of 256 entries for IPv4 prefixes longer than /24; by default enough for all `neighbors`, and for `routes4` as they usually lie: one in sixteen is longer than /24.
+    /// Blocks of 256 entries for IPv4 prefixes longer than /24; by default enough for `routes4` and `neighbors` as they usually lie: one route in
+    /// sixteen is longer than /24, and four neighbours share one.
     pub groups4: Option<u32>,
-    /// The same for IPv6 prefixes longer than /24, which take one for each octet behind the third that they share with no other; by default enough for all `neighbors`, and one for two of `routes6`.
+    /// The same for IPv6 prefixes longer than /24, which take one for each octet behind the third that they share with no other: a neighbour with
+    /// a random interface identifier up to seven. By default one for each of `neighbors`, and one for two of `routes6`.
     pub groups6: Option<u32>,
     /// Packet buffers on each NUMA node; without hugepages each takes a page of its own.
     pub packets: Option<u32>,
@@ -46,8 +48,6 @@ impl Default for Sizes {
 pub const MAX_ADDRESSES: u32 = 1_024;
 /// Link-local addresses of one interface beside the one it has from its MAC.
 pub const MAX_LINK_LOCAL: usize = 16;
-/// Groups that an IPv6 neighbour takes at most behind the first 64 bits, which others of its subnet share.
-const GROUPS_OF_NEIGHBOR: u32 = 7;
 /// Prefixes that an address makes: itself, its subnet, and the subnet's first and last address.
 const PREFIXES_OF_ADDRESS: u32 = 4;
 /// DPDK wants some groups while it changes a route that it gives back at the end.
@@ -65,12 +65,12 @@ pub struct FibSize {
 impl Sizes {
     /// Groups that IPv4 prefixes longer than /24 may take.
     pub fn groups4(&self) -> u32 {
-        self.groups4.unwrap_or_else(|| (self.routes4 / 16 + self.neighbors).max(1_024))
+        self.groups4.unwrap_or_else(|| (self.routes4 / 16 + self.neighbors / 4).max(1_024))
     }
 
     /// Groups that IPv6 prefixes longer than /24 may take.
     pub fn groups6(&self) -> u32 {
-        self.groups6.unwrap_or_else(|| (self.routes6 / 2 + self.neighbors * GROUPS_OF_NEIGHBOR).max(1_024))
+        self.groups6.unwrap_or_else(|| (self.routes6 / 2 + self.neighbors).max(1_024))
     }
 
     /// With what the IPv4 FIB is to be made: routes, addresses and neighbours.
@@ -157,11 +157,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_fit_into_256_mib() {
+    fn the_defaults_and_16384_packets_fit_into_256_mib() {
         let mut config = Config::default();
-        config.tables.packets = config.tables.packets().pop();
+        config.tables.packets = Some(16_384);
         let memory = config.memory();
-        assert!(memory.dpdk() < 240 << 20, "{memory}");
+        assert!(memory.dpdk() <= 256 << 20, "{memory}");
     }
 
     #[test]

@@ -302,7 +302,7 @@ fn what_is_too_much_is_found_without_an_engine() {
 }
 
 #[test]
-fn as_many_neighbors_as_there_is_room_for_fit() {
+fn neighbors_with_random_identifiers_fit_where_the_fault_says_how() {
     let (mut text, mut random) = (String::from("[interface.lan]\naddresses = [\"fd00:a::1/64\"]\n"), 1u64);
     for _ in 0..Sizes::default().neighbors {
         random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
@@ -311,7 +311,10 @@ fn as_many_neighbors_as_there_is_room_for_fit() {
             "[[neighbor]]\naddress = \"fd00:a::{a:x}:{b:x}:{c:x}:{d:x}\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lan\"\n"
         );
     }
-    assert!(Config::parse(&text, "f").is_ok());
+    let [fault] = <[String; 1]>::try_from(faults(&text)).expect("one fault");
+    let (_, needed) = fault.split_once("set it to at least ").expect("what would do");
+    assert!(fault.contains("tables.groups6 is 12288 and "), "{fault}");
+    assert!(Config::parse(&format!("{text}[tables]\ngroups6 = {needed}\n"), "f").is_ok());
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use punt::Target;
 use punt::clock::Clock;
-use punt::control::types::{Life, PassiveSet, PolicerSet, ReasonSet, Register, SinkAdd, SinkState};
-use punt::desk::{self, Desk, Means, Open, Static, Towards, Wanted, limit_of};
+use punt::control::types::{Life, PassiveSet, PolicerSet, ReasonSet, Register, SinkAdd};
+use punt::desk::{self, ByHand, Desk, Means, Open, Static, Towards, Wanted, limit_of};
 use punt::place::Place;
 use punt::sink::{Settled, Sink};
 
@@ -148,7 +148,7 @@ struct Nothing {
 
 impl Means for Nothing {
     fn open(&self, _: Arc<Sink>, _: &Target) -> Result<Arc<dyn Open>, String> {
-        Ok(Arc::new(Closed))
+        Ok(Arc::new(ByHand))
     }
 
     fn name(&self, _: u32, _: Option<&str>) {}
@@ -158,25 +158,6 @@ impl Means for Nothing {
     fn place(&self, target: &Target) -> Option<Place> {
         Place::of(target, &self.directory)
     }
-}
-
-/// A sink without a thread.
-struct Closed;
-
-impl Open for Closed {
-    fn state(&self) -> SinkState {
-        SinkState::Active
-    }
-
-    fn inject(&self) -> Option<String> {
-        None
-    }
-
-    fn injected(&self) -> [u64; 3] {
-        [0; 3]
-    }
-
-    fn close(&self) {}
 }
 
 #[cfg(test)]

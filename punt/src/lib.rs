@@ -33,6 +33,7 @@ pub mod matching;
 pub mod place;
 pub mod policer;
 pub mod quiescent;
+mod raw;
 pub mod reason;
 pub mod record;
 pub mod registry;

@@ -1,28 +1,20 @@
 //! Memory that two processes share: sealed memory files, mapped as words of atomics.
 //!
-//! Beside `quiescent.rs` the only file of the crate with `unsafe` in it. A file is only mapped if it is sealed against shrinking, so that no
-//! access faults, whatever the other process does to it. What the other process writes meanwhile is old or mixed numbers in atomics.
-
-#![allow(
-    unsafe_code,
-    reason = "memory that another process changes has no safe type; this file gives it one"
-)]
+//! A file is only mapped if it is sealed against shrinking, so that no access faults, whatever the other process does to it. What the other
+//! process writes meanwhile is old or mixed numbers in atomics.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::mem;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::slice;
 
 use memmap2::{MmapOptions, MmapRaw};
-use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
-use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
+use crate::raw;
 use crate::sync::atomic::AtomicU64;
 
 /// What neither side may do any more to a file that both map.
@@ -91,18 +83,9 @@ impl Mapping {
     /// All of it. What was not opened to be written is only to be loaded from: a store ends the process.
     #[inline]
     pub fn words(&self) -> &[AtomicU64] {
-        let length = self.memory.len() / mem::size_of::<u64>();
-        assert!(
-            mem::size_of::<AtomicU64>() == mem::size_of::<u64>(),
-            "the model checker's atomics are not mapped"
-        );
-        // SAFETY: the mapping starts at a page and lives as long as `self`; the file has been sealed against shrinking, so all of it can be
-        // loaded. Any bits are an atomic number, and other processes change them behind our back only as another thread might.
-        unsafe { slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), length) }
+        raw::words(&self.memory)
     }
-}
 
-impl Mapping {
     /// A record that the other process has published there, as bytes. It keeps its word not to write to a record before this process says
     /// that it has read it; whoever calls this keeps ours not to say so while somebody looks at it.
     ///
@@ -110,10 +93,7 @@ impl Mapping {
     /// If the range is not within the memory.
     #[inline]
     pub fn published(&self, range: Range<usize>) -> &[u8] {
-        assert!(range.start <= range.end && range.end <= self.memory.len(), "{range:?} is not mapped");
-        // SAFETY: the bytes are within the mapping, which lives as long as `self` and can be loaded, as above. They were published by a release
-        // store that the caller has seen, and nobody writes to them until they are given back.
-        unsafe { slice::from_raw_parts(self.memory.as_ptr().add(range.start), range.len()) }
+        raw::bytes(&self.memory, range)
     }
 }
 
@@ -127,18 +107,6 @@ impl AsRawFd for Mapping {
     fn as_raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
     }
-}
-
-/// Memory that what was sent on this Unix stream takes until the other end receives it, in bytes; 0 once it has received all, or is closed.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn unreceived(stream: &UnixStream) -> io::Result<usize> {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open, and the system writes one `int` there.
-    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
-    Errno::result(result)?;
-    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 /// Receives bytes from a Unix stream, and the files that came with them: how many bytes, and the files.
@@ -158,8 +126,7 @@ pub(crate) fn receive(
     let mut files = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = control {
-            // SAFETY: the system has just opened these for us, and nobody else knows their numbers.
-            files.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+            files.extend(raw::own(numbers));
         }
     }
     Ok((message.bytes, files))

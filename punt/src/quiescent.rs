@@ -3,21 +3,14 @@
 //! A [`Slot`] holds one value behind one pointer. The control thread replaces it; workers that loaded the old value go on using it until
 //! their loop comes round, when they pass [`Reader::enter`]. Once every reader has passed, nobody can hold the old value any more and
 //! [`Domain::reclaim`] frees it. Readers never wait and pay one load and one store a loop.
-//!
-//! Beside `mapped.rs` this is the only file of the crate with `unsafe` in it.
-
-#![allow(
-    unsafe_code,
-    reason = "a value is freed only after every reader has passed; that is what this file is for"
-)]
 
 use std::marker::PhantomData;
-use std::ptr;
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
+pub use crate::raw::{Retired, Slot};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::wait;
 
 /// A reader that is not reading, and for whom nobody need wait.
@@ -52,6 +45,11 @@ impl Domain {
     /// Waits until every reader has passed since the call: one grace period, as long as a worker's longest loop.
     /// Must not be called by a thread whose own reader is online.
     pub fn synchronize(&self) {
+        self.pass();
+    }
+
+    /// The same; returns the proof.
+    fn pass(&self) -> Passed {
         fence(Ordering::SeqCst);
         let target = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
         for reader in &self.readers {
@@ -62,19 +60,20 @@ impl Domain {
             }
         }
         fence(Ordering::SeqCst);
+        Passed(())
     }
 
     /// Frees what was replaced, after a grace period that all of it shares.
     pub fn reclaim(&self, retired: &mut Vec<Retired>) {
         if !retired.is_empty() {
-            self.synchronize();
-            for old in retired.drain(..) {
-                // SAFETY: `old` came out of a slot before the grace period began, so no reader holds it; it is freed once.
-                unsafe { (old.free)(old.pointer) };
-            }
+            let passed = self.pass();
+            retired.drain(..).for_each(|old| old.free(&passed));
         }
     }
 }
+
+/// Proof that every reader has passed since something was taken out of its slot.
+pub(crate) struct Passed(());
 
 /// One worker's pass through the domain.
 pub struct Reader {
@@ -113,65 +112,6 @@ impl Drop for Reader {
 
 /// Proof that a reader is inside its loop.
 pub struct Guard<'reader>(PhantomData<&'reader mut Reader>);
-
-/// A value that one thread replaces while readers of the same domain look at it.
-pub struct Slot<T>(AtomicPtr<T>);
-
-// SAFETY: a slot gives out `&T` on any thread (T: Sync) and what it held is freed on another thread than made it (T: Send).
-unsafe impl<T: Send + Sync> Sync for Slot<T> {}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Slot<T> {
-        Slot(AtomicPtr::new(ptr::null_mut()))
-    }
-}
-
-impl<T: Send + 'static> Slot<T> {
-    /// The value now, for as long as the reader's loop lasts.
-    #[inline(always)]
-    pub fn get<'guard>(&'guard self, _: &'guard Guard<'_>) -> Option<&'guard T> {
-        // SAFETY: the pointer is null or came from `Box::into_raw`; what it points to is freed only after the reader whose guard this is
-        // has entered again, which it cannot while the guard lives.
-        unsafe { self.0.load(Ordering::Acquire).as_ref() }
-    }
-
-    /// Puts `value` in, and adds what was there to `retired` for [`Domain::reclaim`].
-    pub fn replace(&self, value: Option<T>, retired: &mut Vec<Retired>) {
-        let new = value.map_or(ptr::null_mut(), |value| Box::into_raw(Box::new(value)));
-        let old = self.0.swap(new, Ordering::AcqRel);
-        if !old.is_null() {
-            retired.push(Retired { pointer: old.cast(), free: free::<T> });
-        }
-    }
-}
-
-impl<T> Drop for Slot<T> {
-    fn drop(&mut self) {
-        let value = self.0.load(Ordering::Relaxed);
-        if !value.is_null() {
-            // SAFETY: `&mut self` says that nobody reads any more; the pointer came from `Box::into_raw`.
-            drop(unsafe { Box::from_raw(value) });
-        }
-    }
-}
-
-/// What a slot held and readers may still look at. Forgotten, it leaks; it is never freed too early.
-pub struct Retired {
-    pointer: *mut (),
-    free: unsafe fn(*mut ()),
-}
-
-// SAFETY: only values that are `Send` are retired (`Slot::replace` asks for it).
-unsafe impl Send for Retired {}
-
-/// Frees a value of type `T`.
-///
-/// # Safety
-/// `pointer` came from `Box::<T>::into_raw`, and nobody holds it.
-unsafe fn free<T>(pointer: *mut ()) {
-    // SAFETY: as the caller promises.
-    drop(unsafe { Box::from_raw(pointer.cast::<T>()) });
-}
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -248,84 +188,5 @@ mod tests {
         readers.into_iter().for_each(|reader| reader.join().expect("no reader saw a freed value"));
         drop(slot);
         assert_eq!(freed.load(Ordering::SeqCst), CHANGES);
-    }
-}
-
-#[cfg(all(test, loom))]
-mod model {
-    use super::*;
-    use loom::cell::UnsafeCell;
-    use loom::sync::Arc;
-
-    /// What a slot holds: the model checker sees who looks at it while it is freed.
-    struct Canary {
-        value: UnsafeCell<u64>,
-        freed: Arc<AtomicU64>,
-    }
-
-    // SAFETY: readers only read `value`, and it is written once more only when nobody holds it, which is what the model checks.
-    unsafe impl Sync for Canary {}
-    // SAFETY: as above.
-    unsafe impl Send for Canary {}
-
-    impl Canary {
-        fn new(value: u64, freed: &Arc<AtomicU64>) -> Option<Canary> {
-            Some(Canary { value: UnsafeCell::new(value), freed: freed.clone() })
-        }
-
-        fn read(&self) -> u64 {
-            // SAFETY: the model fails if anybody writes meanwhile.
-            self.value.with(|value| unsafe { *value })
-        }
-    }
-
-    impl Drop for Canary {
-        fn drop(&mut self) {
-            // SAFETY: the model fails if anybody reads meanwhile.
-            self.value.with_mut(|value| unsafe { *value = 0xdead });
-            self.freed.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    /// A reader in its loop, then asleep, and a writer that replaces and reclaims: whatever the order of steps, what is freed is seen by
-    /// nobody, and all is freed once.
-    fn replace_under_a_reader(rounds: usize, sleeps: bool) {
-        loom::model(move || {
-            let domain = Domain::new(1);
-            let freed = Arc::new(AtomicU64::new(0));
-            let slot = Arc::new(Slot::default());
-            let mut retired = Vec::new();
-            slot.replace(Canary::new(1, &freed), &mut retired);
-            let (mut reader, read) = (domain.reader(0), slot.clone());
-            let thread = loom::thread::spawn(move || {
-                let mut last = 0;
-                for _ in 0..rounds {
-                    let guard = reader.enter();
-                    let value = read.get(&guard).expect("never empty").read();
-                    assert!(value == 1 || value == 2, "{value}");
-                    assert!(value >= last, "{value} after {last}");
-                    last = value;
-                    if sleeps {
-                        reader.offline();
-                    }
-                }
-            });
-            slot.replace(Canary::new(2, &freed), &mut retired);
-            domain.reclaim(&mut retired);
-            assert_eq!(freed.load(Ordering::SeqCst), 1, "the first");
-            thread.join().expect("the reader");
-            drop(slot);
-            assert_eq!(freed.load(Ordering::SeqCst), 2, "both, each once");
-        });
-    }
-
-    #[test]
-    fn nothing_is_freed_under_a_reader_that_goes_on() {
-        replace_under_a_reader(2, false);
-    }
-
-    #[test]
-    fn nothing_is_freed_under_a_reader_that_sleeps_and_wakes() {
-        replace_under_a_reader(2, true);
     }
 }

@@ -11,12 +11,17 @@
 use crossbeam_utils::CachePadded;
 
 use crate::ledger::{Ledger, Tally};
+use crate::raw;
 use crate::record::{HEADER, HEADER_WORDS, Header};
 use crate::segment::Slot;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The first word of what fills the ring up to its end.
 const FILLER: u64 = 0;
+/// Words of a cache line.
+const LINE: usize = 8;
+/// Words between the end of the record that is written and the lines that are fetched meanwhile.
+const AHEAD: usize = 64;
 
 /// A ring of records.
 pub struct Ring {
@@ -109,6 +114,7 @@ impl Ring {
         let Some(place) = self.reserve(HEADER_WORDS + (header.captured as usize).div_ceil(8)) else {
             return false;
         };
+        self.fetch_ahead(place.len());
         let (head, frame) = place.split_at(HEADER_WORDS);
         for (word, value) in head.iter().zip(header.words()) {
             word.store(value, Ordering::Relaxed);
@@ -146,6 +152,15 @@ impl Ring {
         };
         self.producer.next.store(end, Ordering::Relaxed);
         words.get(at..at + need)
+    }
+
+    /// Takes cache lines back from the consumer that as long a record as this one will be written to a little later, so that it need not wait.
+    #[inline(always)]
+    fn fetch_ahead(&self, record: usize) {
+        let (words, next) = (self.words(), self.producer.next.load(Ordering::Relaxed) as usize);
+        for line in 0..record.div_ceil(LINE) {
+            raw::fetch_to_write(&words[(next + AHEAD + line * LINE) & (words.len() - 1)]);
+        }
     }
 
     /// For the producer: lets the consumer see what was written. Returns whether there was anything new.
@@ -277,6 +292,12 @@ impl View<'_> {
         let (word, head) = self.record(head, tail)?;
         let (bytes, words) = self.size(word);
         (word + words <= self.0.len()).then_some(Place { word, bytes, next: head + words as u64 })
+    }
+
+    /// Fetches the cache line at this position, which may be anywhere ahead.
+    #[inline(always)]
+    pub fn fetch(&self, position: u64) {
+        raw::fetch(&self.0[position as usize & (self.0.len() - 1)]);
     }
 
     /// Where among the words the record is that comes at `head`, and its position, which is further on if the end is filled up.

@@ -12,7 +12,8 @@ use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
 
 use crate::inject::FRAME;
 use crate::lane::Lane;
-use crate::mapped::{self, Mapping, Writers};
+use crate::mapped::{Mapping, Writers};
+use crate::raw;
 use crate::record::{HEADER, MAGIC, VERSION};
 use crate::segment::{ASLEEP, Layout, Segment, is_to_be_woken};
 use crate::sync::atomic::Ordering;
@@ -133,7 +134,7 @@ fn hand_over(stream: &UnixStream, segment: &Segment, lanes: &[Arc<Lane>]) -> io:
 
 /// Whether what was sent there is still on its way, the files too. It ends when the client receives it or closes its end.
 pub(super) fn is_untaken(stream: &UnixStream) -> bool {
-    mapped::unreceived(stream).is_ok_and(|bytes| bytes > 0)
+    raw::unreceived(stream).is_ok_and(|bytes| bytes > 0)
 }
 
 fn say(stream: &UnixStream, bytes: &[u8]) -> nix::Result<usize> {

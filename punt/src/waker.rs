@@ -1,6 +1,7 @@
 //! The waker: one thread that looks at what workers marked, and wakes the sinks concerned, so that workers never wake anybody.
 //!
-//! It looks every 50 µs while there is something, and less often, up to every millisecond, while there is not.
+//! It looks every 50 µs while there is somebody to wake, and less often while there is not: up to every 250 µs while sinks are awake and get
+//! something, for they look by themselves then and each look takes some of a CPU, and up to every millisecond while there is nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use parking_lot::Mutex;
 
 use crate::sink::{Dirty, MAX_SINKS, Prologue, Wake};
 
-/// Between two looks while there is something.
+/// Between two looks while there is somebody to wake.
 const BUSY: Duration = Duration::from_micros(50);
+/// Between two looks while those who get something have long been awake.
+const AWAKE: Duration = Duration::from_micros(250);
 /// Between two looks while there has long been nothing.
 const IDLE: Duration = Duration::from_millis(1);
 
@@ -29,6 +32,16 @@ struct Shared {
     /// By slot, whom to wake.
     wakes: Mutex<[Option<Arc<Wake>>; MAX_SINKS]>,
     stop: AtomicBool,
+}
+
+/// What a look found.
+enum Found {
+    /// Somebody who slept.
+    Sleepers,
+    /// Marks, but only of those who are awake.
+    Marks,
+    /// No mark.
+    Nothing,
 }
 
 impl Waker {
@@ -82,24 +95,31 @@ impl Shared {
         let _ = nix::sys::prctl::set_timerslack(1_000);
         let mut pause = BUSY;
         while !self.stop.load(Ordering::Relaxed) {
-            pause = if self.look() { BUSY } else { (pause * 5 / 4).min(IDLE) };
+            pause = match self.look() {
+                Found::Sleepers => BUSY,
+                Found::Marks => (pause * 5 / 4).min(AWAKE),
+                Found::Nothing => (pause * 5 / 4).min(IDLE),
+            };
             thread::sleep(pause);
         }
     }
 
-    /// Wakes whom workers marked. Returns whether there was anybody.
-    fn look(&self) -> bool {
+    /// Wakes whom workers marked.
+    fn look(&self) -> Found {
         let mut marked = self.dirty.iter().fold(0, |marked, dirty| marked | dirty.take());
         if marked == 0 {
-            return false;
+            return Found::Nothing;
         }
         let wakes = self.wakes.lock();
+        let mut found = Found::Marks;
         while marked != 0 {
-            if let Some(wake) = &wakes[marked.trailing_zeros() as usize] {
-                wake.wake();
+            if let Some(wake) = &wakes[marked.trailing_zeros() as usize]
+                && wake.wake()
+            {
+                found = Found::Sleepers;
             }
             marked &= marked - 1;
         }
-        true
+        found
     }
 }

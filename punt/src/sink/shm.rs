@@ -30,8 +30,10 @@ use crate::target::Header;
 const NOBODY: i32 = Errno::ENOTCONN as i32;
 /// By this a ring is closed.
 const CLOSED: i32 = Errno::EPROTO as i32;
-/// Between two looks while the client reads.
+/// Between two looks while the client reads so fast that half a ring is free again by then.
 const BUSY: Duration = Duration::from_micros(50);
+/// Between two looks while it reads, and no ring is short of room: each look takes some of a CPU from those who read and write.
+const CALM: Duration = Duration::from_micros(100);
 /// Between two looks while it does not, though it could.
 const LAZY: Duration = Duration::from_millis(1);
 /// Records of one ring that are settled at once, before it is another's turn.
@@ -76,6 +78,8 @@ pub(super) struct Server {
 struct Found {
     /// The client has read something.
     progress: bool,
+    /// It has read more than half of a ring.
+    half: bool,
     /// There is something that the client has not read.
     backlog: bool,
     /// The next look will find something to do at once.
@@ -150,6 +154,7 @@ impl Server {
                 continue;
             };
             let claimed = client.head(self.segment.ring(lane.worker, lane.class));
+            let before = lane.ring.head();
             let mut run = Run::default();
             let settled = lane.ring.settle(claimed, most, |tally| {
                 self.delivered.extend(run.add(number, tally));
@@ -163,6 +168,7 @@ impl Server {
                     found.more = true;
                 }
             }
+            found.half |= (lane.ring.head() - before) * 16 > lane.ring.bytes() as u64;
             found.backlog |= !lane.ring.is_empty();
             found.progress |= !self.delivered.is_empty();
             for run in &self.delivered {
@@ -200,7 +206,11 @@ impl Server {
 
     /// Sleeps until there is something to do, and listens to clients.
     fn sleep(&mut self, found: &Found, now: Instant) {
-        self.pause = if found.progress { BUSY } else { (self.pause * 5 / 4).min(LAZY) };
+        self.pause = match found {
+            Found { half: true, .. } => BUSY,
+            Found { progress: true, .. } => (self.pause * 5 / 4).min(CALM),
+            _ => (self.pause * 5 / 4).min(LAZY),
+        };
         let stops = self.shared.stop.load(Ordering::Relaxed);
         let timeout = match found {
             Found { more: true, .. } => Duration::ZERO,

@@ -18,14 +18,16 @@ impl Wake {
         Ok(Wake { asleep: AtomicBool::new(false), event: EventFd::from_flags(flags)? })
     }
 
-    /// Wakes the thread if it sleeps. Never blocks.
-    pub fn wake(&self) {
+    /// Wakes the thread if it sleeps, and returns whether it did. Never blocks.
+    pub fn wake(&self) -> bool {
         // Against `falls_asleep`: either the thread sees what was published before this, or we see that it sleeps.
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+        let asleep = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed);
+        if asleep {
             // Fails only if the counter is full: then the thread is woken already.
             let _ = self.event.write(1);
         }
+        asleep
     }
 
     /// For the thread: from here on it is woken. It must look once more for something to do before it sleeps.

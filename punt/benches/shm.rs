@@ -1,14 +1,15 @@
 //! What shared memory carries, beside what a bare ring carries from one thread to another, in the same run.
 //!
 //! `cargo bench -p punt --bench shm`. Slices of both take turns; the ratio is the median of the ratios of neighbours. The bare ring is the one
-//! that every sink has, its reader copies records out and does nothing else; with shared memory there are the sink's thread and the waker, too.
+//! that every sink has, its reader copies records out and does nothing else; with shared memory the client looks at every cache line of a frame
+//! where it lies, and there are the sink's thread and the waker, too.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use punt::Class;
-use punt::client::Client;
+use punt::client::{Client, Record};
 use punt::lane::Lane;
 use punt::record::Header;
 use punt::ring::Ring;
@@ -70,6 +71,11 @@ fn reader(mut take: impl FnMut() -> usize + Send + 'static) -> (SyncSender<()>, 
     (go, done)
 }
 
+/// Looks at every cache line of a frame, as a client does that wants to know what is in it.
+fn look_at(record: &Record<'_>) {
+    std::hint::black_box(record.frame.iter().step_by(64).fold(0, |sum, byte| sum ^ byte));
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -106,7 +112,7 @@ fn main() {
         let mut client = Client::shared(&path).expect("a socket");
         client.set_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         client.inject_at(&path).expect("the memory");
-        let (go, done) = reader(move || client.receive().expect("records").count());
+        let (go, done) = reader(move || client.receive().expect("records").inspect(look_at).count());
 
         let (mut floor, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {

@@ -202,6 +202,18 @@ pub struct Books {
     pub errors: u64,
 }
 
+impl Books {
+    /// Both together.
+    pub fn add(&mut self, more: &Books) {
+        self.packets += more.packets;
+        self.no_sink += more.no_sink;
+        self.accepted += more.accepted;
+        self.delivered += more.delivered;
+        self.ring_full += more.ring_full;
+        self.errors += more.errors;
+    }
+}
+
 /// A thread that reads what a sink sends. Dropped, it ends.
 struct Reading {
     stop: Arc<AtomicBool>,

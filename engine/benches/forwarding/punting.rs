@@ -1,7 +1,8 @@
 //! What punting costs those who are forwarded: the graph with a sink, beside the same packets dropped in the graph because nobody asked.
 //!
 //! Both are run in turns, in slices of a millisecond or less, with the time that it takes to put fresh packets in place of those that were
-//! freed taken out. Figures are medians of paired ratios and differences, with quartiles. How long each loop took is kept beside.
+//! freed taken out. Both are built anew several times, in alternating order. Figures are medians of paired ratios and differences of them all,
+//! with quartiles. How long each loop took is kept beside.
 
 use std::error::Error;
 
@@ -21,6 +22,8 @@ const BURST: u16 = 64;
 const SLICE: u64 = 1_500_000;
 /// TSC cycles of a slice in which nothing is punted, so that few of them meet another process.
 const SHORT: u64 = 500_000;
+/// How often both sides are built anew: two that do the same differ by up to a fifth with where they lie in memory.
+const LAYOUTS: usize = 10;
 
 /// Something that is measured.
 #[derive(Clone, Copy)]
@@ -33,6 +36,15 @@ struct Case {
     keeps: Option<f64>,
     /// At most so many cycles for each packet that is forwarded.
     cycles: Option<f64>,
+}
+
+impl Case {
+    /// Somebody, or nobody, is at the socket of a sink that gets what expired.
+    fn asked(self, office: Office) -> Result<Office, Box<dyn Error>> {
+        let office = office.with_sink(self.presence)?;
+        let office = office.registered([("reason:ip4.ttl-expired".parse()?, None)])?;
+        if self.unlimited { office.unlimited() } else { Ok(office) }
+    }
 }
 
 /// All that is measured.
@@ -163,6 +175,59 @@ fn microseconds(cycles: u64) -> f64 {
     cycles as f64 * 1e6 / tsc_hz() as f64
 }
 
+/// Pairs of slices, of dropping and of punting, and what was counted beside.
+#[derive(Default)]
+struct Taken {
+    pairs: Vec<(Slice, Slice)>,
+    books: Books,
+    loops: [Loops; 2],
+    calm: [Loops; 2],
+}
+
+impl Taken {
+    /// Builds both sides anew, the punting one first or last, and measures so many rounds.
+    fn add_layout(
+        &mut self,
+        rig: &mut Rig,
+        case: Case,
+        rounds: usize,
+        punting_first: bool,
+    ) -> Result<(), Box<dyn Error>> {
+        let mut wire = rig.wire(4096, case.percent)?;
+        let mut built = [None, None];
+        for punts in [punting_first, !punting_first] {
+            let office = rig.office(&wire)?;
+            let office = if punts { case.asked(office)? } else { office };
+            let side = Side::new(&office, &wire);
+            built[usize::from(punts)] = Some((office, side));
+        }
+        let [Some((_without, mut dropping)), Some((with, mut punting))] = built else {
+            unreachable!("one side drops and one punts");
+        };
+        // A probe of the socket comes every 50 ms, and what a burst may hold is used up.
+        for side in [&mut dropping, &mut punting] {
+            side.run(tsc_hz() / 10, &mut Loops::default());
+        }
+        self.pairs.extend((0..rounds).map(|round| match round % 2 {
+            0 => {
+                let first = dropping.slice();
+                (first, punting.slice())
+            }
+            _ => {
+                let first = punting.slice();
+                (dropping.slice(), first)
+            }
+        }));
+        self.books.add(&with.books());
+        for (at, side) in [dropping, punting].into_iter().enumerate() {
+            self.loops[at].add_all(&side.loops);
+            self.calm[at].add_all(&side.calm);
+        }
+        wire.clear();
+        Ok(())
+    }
+}
+
 /// What was measured of a case.
 pub struct Row {
     case: Case,
@@ -181,47 +246,27 @@ pub struct Row {
 
 impl Row {
     fn measure(rig: &mut Rig, case: Case, rounds: usize) -> Result<Row, Box<dyn Error>> {
-        let wire = rig.wire(4096, case.percent)?;
-        let (without, with) = (rig.office(&wire)?, rig.office(&wire)?.with_sink(case.presence)?);
-        let with = with.registered([("reason:ip4.ttl-expired".parse()?, None)])?;
-        let with = if case.unlimited { with.unlimited()? } else { with };
-        let mut dropping = Side::new(&without, &wire);
-        let mut punting = Side::new(&with, &wire);
-        // A probe of the socket comes every 50 ms, and what a burst may hold is used up.
-        for side in [&mut dropping, &mut punting] {
-            side.run(tsc_hz() / 10, &mut Loops::default());
+        let mut taken = Taken::default();
+        for layout in 0..LAYOUTS {
+            taken.add_layout(rig, case, rounds.div_ceil(LAYOUTS), layout % 2 == 1)?;
         }
-        let pairs: Vec<(Slice, Slice)> = (0..rounds)
-            .map(|round| match round % 2 {
-                0 => {
-                    let first = dropping.slice();
-                    (first, punting.slice())
-                }
-                _ => {
-                    let first = punting.slice();
-                    (dropping.slice(), first)
-                }
-            })
-            .collect();
+        let Taken { pairs, books, loops, calm: calm_loops } = taken;
         let forwarded = 1.0 - f64::from(case.percent) / 100.0;
         let of = |what: fn(&(Slice, Slice)) -> f64| Spread::of(pairs.iter().map(what).collect());
         // Where no pair is calm, all of them must do.
         let any_calm = pairs.iter().any(|(a, b)| a.calm && b.calm);
         let calm = || pairs.iter().filter(|(a, b)| !any_calm || (a.calm && b.calm));
-        let row = Row {
+        Ok(Row {
             case,
             dropped: of(|(dropped, _)| dropped.cycles),
             punted: of(|(_, punted)| punted.cycles),
             keeps: of(|(dropped, punted)| dropped.cycles / punted.cycles),
             keeps_calm: Spread::of(calm().map(|(dropped, punted)| dropped.cycles / punted.cycles).collect()),
             more: Spread::of(calm().map(|(a, b)| (b.cycles - a.cycles) / forwarded).collect()),
-            books: with.books(),
-            loops: [dropping.loops, punting.loops],
-            calm: [dropping.calm, punting.calm],
-        };
-        let mut wire = wire;
-        wire.clear();
-        Ok(row)
+            books,
+            loops,
+            calm: calm_loops,
+        })
     }
 
     /// What was wanted and whether it is so.
@@ -375,13 +420,27 @@ fn thousand(rig: &Rig, wire: &Wire) -> Result<[Office; 3], Box<dyn Error>> {
     Ok([rig.office(wire)?, rig.office(wire)?, with])
 }
 
-/// What callgrind counts: without registrations (0), or with a thousand (1).
+/// What callgrind counts: nothing punted, without registrations (0) or with a thousand (1); or one in a hundred with an expired TTL, for which
+/// nobody asked (2), which the limits refuse (3), or which goes to a client (4).
 pub fn count(rig: &mut Rig, number: usize) -> Result<(), Box<dyn Error>> {
-    let wire = rig.wire(4096, 0)?;
+    let wire = rig.wire(4096, if number < 2 { 0 } else { 1 })?;
     let mut office = rig.office(&wire)?;
-    if number == 1 {
-        office = office.with_sink(Presence::Live)?.registered(a_thousand())?;
+    let case =
+        |unlimited| Case { percent: 1, presence: Presence::Live, unlimited, keeps: None, cycles: None };
+    office = match number {
+        1 => office.with_sink(Presence::Live)?.registered(a_thousand())?,
+        3 | 4 => case(number == 4).asked(office)?,
+        _ => office,
+    };
+    let mut graph = office.graph(&wire, BURST, false);
+    if number == 3 {
+        // What a burst may hold is used up.
+        let mut wire = wire.end();
+        (0..2000).for_each(|_| {
+            graph.turn();
+            wire.refill();
+        });
     }
-    instructions::count(&mut office.graph(&wire, BURST, false));
+    instructions::count(&mut graph);
     Ok(())
 }

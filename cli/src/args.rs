@@ -103,7 +103,7 @@ pub enum Command {
 MATCH is one of
   udp:3784  udp:100-200  udp4:68  udp6:546  destination port of a packet addressed to us
   tcp:179  tcp:179/any                      the same; with /any source or destination
-  proto:89  proto:ospf                      IP protocol
+  proto:89  proto:ospf  proto6:ospf         IP protocol
   icmp:8  icmp6:135                         type
   ethertype:0x88cc  llc:0xfe  mac:01:80:c2:00:00:02
   reason:ip4.ttl-expired  reason:ip4.*

@@ -74,7 +74,7 @@ fn seen(reason: &Reason, cells: &[punt::desk::Cell]) -> (Place, Vec<Match>) {
         return (Place::Link, vec![Match::Ethertype(crate::wire::ETHERTYPE_ARP)]);
     }
     if is(&local::PIM_REGISTER) {
-        return (Place::Local, vec![Match::Protocol(crate::wire::protocol::PIM)]);
+        return (Place::Local, vec![Match::Protocol { family: None, number: crate::wire::protocol::PIM }]);
     }
     if is(&local::ESP_IN_UDP) {
         return (Place::Local, vec![Match::Udp { family: None, ports: local::IPSEC_NAT..=local::IPSEC_NAT }]);
@@ -99,8 +99,8 @@ fn seen(reason: &Reason, cells: &[punt::desk::Cell]) -> (Place, Vec<Match>) {
             }
             Protocol::Icmp if *family == punt::Family::Ip4 => Match::Icmp4 { kind: *key as u8 },
             Protocol::Icmp => Match::Icmp6 { kind: *key as u8 },
-            Protocol::Igmp => Match::Protocol(crate::wire::protocol::IGMP),
-            Protocol::Ip => Match::Protocol(*key as u8),
+            Protocol::Igmp => Match::Protocol { family: None, number: crate::wire::protocol::IGMP },
+            Protocol::Ip => Match::Protocol { family: None, number: *key as u8 },
         };
         if !within.contains(&matching) {
             within.push(matching);

@@ -46,11 +46,15 @@ impl Interest {
             Match::Tcp { ports, any, .. } => port_rank(ports.clone().count(), *any),
             Match::Mac(_) => (4, 1),
             Match::Icmp4 { .. } | Match::Icmp6 { .. } | Match::Ethertype(_) | Match::Llc(_) => (3, 1),
-            Match::Protocol(_) => (2, 1),
+            Match::Protocol { .. } => (2, 1),
             Match::Reason(pattern) => (1, if pattern.ends_with('*') { 2 } else { 1 }),
         };
-        let family =
-            matches!(&self.matching, Match::Udp { family: Some(_), .. } | Match::Tcp { family: Some(_), .. });
+        let family = matches!(
+            &self.matching,
+            Match::Udp { family: Some(_), .. }
+                | Match::Tcp { family: Some(_), .. }
+                | Match::Protocol { family: Some(_), .. }
+        );
         Specificity {
             source: self.source.map(Prefix::length),
             interface: self.interface.is_some(),
@@ -131,7 +135,7 @@ fn matches(matching: &Match, facts: &Facts) -> bool {
         Match::Icmp6 { kind } => {
             facts.protocol == Some(58) && of(&Some(Family::Ip6)) && facts.kind == Some(*kind)
         }
-        Match::Protocol(protocol) => facts.protocol == Some(*protocol),
+        Match::Protocol { family, number } => facts.protocol == Some(*number) && of(family),
         Match::Ethertype(ethertype) => facts.ethertype == Some(*ethertype),
         Match::Llc(llc) => facts.llc == Some(*llc),
         Match::Mac(mac) => facts.destination == mac.0,
@@ -157,9 +161,8 @@ pub(crate) fn meet(this: &Match, that: &Match) -> bool {
             }
             (Match::Icmp4 { kind }, Match::Icmp4 { kind: other })
             | (Match::Icmp6 { kind }, Match::Icmp6 { kind: other }) => kind == other,
-            (Match::Protocol(this), Match::Protocol(that)) => this == that,
-            (Match::Protocol(protocol), ip) | (ip, Match::Protocol(protocol)) => {
-                protocol_of(ip) == Some(*protocol)
+            (Match::Protocol { number, .. }, ip) | (ip, Match::Protocol { number, .. }) => {
+                protocol_of(ip) == Some(*number)
             }
             (Match::Ethertype(this), Match::Ethertype(that)) => this == that,
             (Match::Llc(this), Match::Llc(that)) => this == that,
@@ -177,7 +180,7 @@ fn protocol_of(matching: &Match) -> Option<u8> {
         Match::Tcp { .. } => Some(6),
         Match::Icmp4 { .. } => Some(1),
         Match::Icmp6 { .. } => Some(58),
-        Match::Protocol(protocol) => Some(*protocol),
+        Match::Protocol { number, .. } => Some(*number),
         _ => None,
     }
 }

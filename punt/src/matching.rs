@@ -3,7 +3,7 @@
 //! ```text
 //! udp:3784  udp:100-200  udp4:68  udp6:546     destination port of a packet addressed to us
 //! tcp:179  tcp6:179  tcp:179/any               the same; /any: source or destination
-//! proto:89  proto:ospf                         IP protocol
+//! proto:89  proto:ospf  proto6:ospf            IP protocol
 //! icmp:8  icmp6:135                            type
 //! ethertype:0x88cc  llc:0xfe                   of a frame nobody routes
 //! mac:01:80:c2:00:00:02                        a group that the frame is sent to
@@ -66,8 +66,13 @@ pub enum Match {
         /// The type.
         kind: u8,
     },
-    /// That IP protocol to us, of either family.
-    Protocol(u8),
+    /// That IP protocol to us.
+    Protocol {
+        /// Of one family, or of both.
+        family: Option<Family>,
+        /// The protocol, as IANA has them.
+        number: u8,
+    },
     /// Frames of that ethertype; never one that is routed.
     Ethertype(u16),
     /// Frames of IEEE 802.2 with that DSAP.
@@ -82,7 +87,7 @@ impl Match {
     /// The IP version of what it matches, if it is one alone.
     pub const fn family(&self) -> Option<Family> {
         match self {
-            Match::Udp { family, .. } | Match::Tcp { family, .. } => *family,
+            Match::Udp { family, .. } | Match::Tcp { family, .. } | Match::Protocol { family, .. } => *family,
             Match::Icmp4 { .. } => Some(Family::Ip4),
             Match::Icmp6 { .. } => Some(Family::Ip6),
             _ => None,
@@ -97,7 +102,7 @@ impl Match {
                 | Match::Tcp { .. }
                 | Match::Icmp4 { .. }
                 | Match::Icmp6 { .. }
-                | Match::Protocol(_)
+                | Match::Protocol { .. }
         )
     }
 }
@@ -143,7 +148,7 @@ impl Display for Match {
             }
             Match::Icmp4 { kind } => format!("icmp:{kind}"),
             Match::Icmp6 { kind } => format!("icmp6:{kind}"),
-            Match::Protocol(number) => format!("proto:{number}"),
+            Match::Protocol { family, number } => format!("proto{}:{number}", Suffix(*family)),
             Match::Ethertype(number) => format!("ethertype:{number:#06x}"),
             Match::Llc(dsap) => format!("llc:{dsap:#04x}"),
             Match::Mac(mac) => format!("mac:{mac}"),
@@ -206,7 +211,7 @@ fn read(text: &str) -> Result<Match, String> {
         }
         "icmp" | "icmp4" => Ok(Match::Icmp4 { kind: byte(rest, "ICMP type")? }),
         "icmp6" => Ok(Match::Icmp6 { kind: byte(rest, "ICMPv6 type")? }),
-        "proto" => protocol(rest),
+        "proto" | "proto4" | "proto6" => Ok(Match::Protocol { family, number: protocol(rest)? }),
         "ethertype" => ethertype(rest),
         "llc" => Ok(Match::Llc(byte(rest, "DSAP")?)),
         "mac" => group(rest),
@@ -234,10 +239,10 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     Ok(first..=last)
 }
 
-fn protocol(text: &str) -> Result<Match, String> {
+fn protocol(text: &str) -> Result<u8, String> {
     let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
     let number = named.or_else(|| number(text).and_then(|number| u8::try_from(number).ok()));
-    number.map(Match::Protocol).ok_or_else(|| {
+    number.ok_or_else(|| {
         let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
         format!("has the protocol {text:?}; write a number from 0 to 255, or one of {}", names.join(", "))
     })
@@ -340,8 +345,10 @@ mod tests {
             matches("tcp6:1-9/any"),
             Match::Tcp { family: Some(Family::Ip6), ports: 1..=9, any: true }
         );
-        assert_eq!(matches("proto:89"), Match::Protocol(89));
-        assert_eq!(matches("proto:ospf"), Match::Protocol(89));
+        let of = |family, number| Match::Protocol { family, number };
+        assert_eq!(matches("proto:89"), of(None, 89));
+        assert_eq!(matches("proto:ospf"), of(None, 89));
+        assert_eq!(matches("proto6:ospf"), of(Some(Family::Ip6), 89));
         assert_eq!(matches("icmp:8"), Match::Icmp4 { kind: 8 });
         assert_eq!(matches("icmp6:135"), Match::Icmp6 { kind: 135 });
         assert_eq!(matches("ethertype:0x88cc"), Match::Ethertype(0x88cc));
@@ -367,7 +374,7 @@ mod tests {
             assert_eq!(matches(read).to_string(), written);
         }
         for (name, number) in PROTOCOLS {
-            assert_eq!(matches(&format!("proto:{name}")), Match::Protocol(number));
+            assert_eq!(matches(&format!("proto:{name}")), Match::Protocol { family: None, number });
         }
         assert_eq!(serde_json::to_string(&matches("tcp4:179/any")).unwrap(), "\"tcp4:179/any\"");
         assert_eq!(serde_json::from_str::<Match>("\"udp:5\"").unwrap(), matches("udp:5"));
@@ -480,7 +487,7 @@ mod tests {
             }),
             any::<u8>().prop_map(|kind| Match::Icmp4 { kind }),
             any::<u8>().prop_map(|kind| Match::Icmp6 { kind }),
-            any::<u8>().prop_map(Match::Protocol),
+            (family(), any::<u8>()).prop_map(|(family, number)| Match::Protocol { family, number }),
             (0x0600..=u16::MAX)
                 .prop_filter("routed", move |e| !routed.contains(e))
                 .prop_map(Match::Ethertype),

@@ -65,7 +65,7 @@ pub fn stretches(matching: &Match) -> Vec<Stretch> {
             vec![(Protocol::Tcp, ports.clone()), (Protocol::TcpSource, ports.clone())]
         }
         Match::Icmp4 { kind } | Match::Icmp6 { kind } => vec![(Protocol::Icmp, single(*kind))],
-        Match::Protocol(protocol) => vec![(Protocol::Ip, single(*protocol))],
+        Match::Protocol { number, .. } => vec![(Protocol::Ip, single(*number))],
         Match::Ethertype(_) | Match::Llc(_) | Match::Mac(_) | Match::Reason(_) => Vec::new(),
     };
     let of_family = |family| rows.iter().map(move |(protocol, keys)| (family, *protocol, keys.clone()));
@@ -86,8 +86,8 @@ pub fn any_of((family, protocol, keys): &Stretch) -> Match {
         Protocol::Tcp | Protocol::TcpSource => Match::Tcp { family, ports, any: false },
         Protocol::Icmp if family == Some(Family::Ip4) => Match::Icmp4 { kind: key },
         Protocol::Icmp => Match::Icmp6 { kind: key },
-        Protocol::Igmp => Match::Protocol(2),
-        Protocol::Ip => Match::Protocol(key),
+        Protocol::Igmp => Match::Protocol { family, number: 2 },
+        Protocol::Ip => Match::Protocol { family, number: key },
     }
 }
 
@@ -103,10 +103,11 @@ pub fn contains(outer: &Match, inner: &Match) -> bool {
             (Match::Tcp { ports, any, .. }, Match::Tcp { ports: others, any: other, .. }) => {
                 within(others, ports) && (*any || !*other)
             }
-            (Match::Protocol(17), Match::Udp { .. })
-            | (Match::Protocol(6), Match::Tcp { .. })
-            | (Match::Protocol(1), Match::Icmp4 { .. })
-            | (Match::Protocol(58), Match::Icmp6 { .. }) => true,
+            (Match::Protocol { number: 17, .. }, Match::Udp { .. })
+            | (Match::Protocol { number: 6, .. }, Match::Tcp { .. })
+            | (Match::Protocol { number: 1, .. }, Match::Icmp4 { .. })
+            | (Match::Protocol { number: 58, .. }, Match::Icmp6 { .. }) => true,
+            (Match::Protocol { number, .. }, Match::Protocol { number: other, .. }) => number == other,
             (Match::Reason(_), _) | (_, Match::Reason(_)) => false,
             (outer, inner) => outer == inner,
         }

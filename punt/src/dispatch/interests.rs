@@ -228,7 +228,10 @@ fn places_of(interest: &Interest) -> Vec<Place> {
         }
         Match::Icmp4 { kind } => vec![Place { row: ICMP, family: 4, key: *kind as u64 }],
         Match::Icmp6 { kind } => vec![Place { row: ICMP, family: 6, key: *kind as u64 }],
-        Match::Protocol(number) => single(PROTOCOL, *number as u64),
+        Match::Protocol { number, .. } => {
+            let of_family = |&family| Place { row: PROTOCOL, family, key: *number as u64 };
+            families.iter().map(of_family).collect()
+        }
         Match::Ethertype(number) => single(ETHERTYPE, *number as u64),
         Match::Llc(number) => single(LLC, *number as u64),
         Match::Mac(mac) => single(MAC, number_of(mac.0)),
@@ -277,8 +280,10 @@ fn places(facts: &Facts) -> ([Place; PLACES], usize) {
     {
         add(ICMP, family, kind as u64);
     }
+    if let Some(protocol) = facts.protocol {
+        add(PROTOCOL, family, protocol as u64);
+    }
     let rows = [
-        (PROTOCOL, facts.protocol.map(u64::from)),
         (ETHERTYPE, facts.ethertype.map(u64::from)),
         (LLC, facts.llc.map(u64::from)),
         (MAC, Some(number_of(facts.destination))),

@@ -14,7 +14,7 @@ enum Kind {
     Tcp(u8, u16, u16, bool),
     Icmp4(u8),
     Icmp6(u8),
-    Protocol(u8),
+    Protocol(u8, u8),
     Ethertype(u16),
     Llc(u8),
     Group(u8),
@@ -37,7 +37,7 @@ impl Kind {
             }
             Icmp4(kind) => format!("icmp:{kind}"),
             Icmp6(kind) => format!("icmp6:{kind}"),
-            Kind::Protocol(number) => format!("proto:{number}"),
+            Kind::Protocol(family, number) => format!("proto{}:{number}", digit(family)),
             Ethertype(number) => format!("ethertype:{number:#06x}"),
             Llc(number) => format!("llc:{number:#04x}"),
             Group(last) => format!("mac:01:80:c2:00:00:{last:02x}"),
@@ -51,7 +51,7 @@ impl Kind {
 
     fn family(&self) -> u8 {
         match self {
-            Udp(family, ..) | Tcp(family, ..) => *family,
+            Udp(family, ..) | Tcp(family, ..) | Kind::Protocol(family, _) => *family,
             Icmp4(_) => 4,
             Icmp6(_) => 6,
             _ => 0,
@@ -73,10 +73,10 @@ impl Kind {
             Tcp(_, low, high, any) => port(low, high, *any),
             Group(_) => (4, Reverse(1)),
             Icmp4(_) | Icmp6(_) | Ethertype(_) | Llc(_) => (3, Reverse(1)),
-            Kind::Protocol(_) => (2, Reverse(1)),
+            Kind::Protocol(..) => (2, Reverse(1)),
             Kind::Reason(name) => (1, Reverse(name.ends_with('*') as u32)),
         };
-        (rank, width, matches!(self, Udp(4 | 6, ..) | Tcp(4 | 6, ..)))
+        (rank, width, matches!(self, Udp(4 | 6, ..) | Tcp(4 | 6, ..) | Kind::Protocol(4 | 6, _)))
     }
 
     /// Whether a match of anything but reasons sees a packet.
@@ -95,7 +95,7 @@ impl Kind {
             }
             Icmp4(kind) => facts.protocol == Some(1) && facts.kind == Some(*kind),
             Icmp6(kind) => facts.protocol == Some(58) && facts.kind == Some(*kind),
-            Kind::Protocol(number) => facts.protocol == Some(*number),
+            Kind::Protocol(_, number) => facts.protocol == Some(*number),
             Ethertype(number) => facts.ethertype == Some(*number),
             Llc(number) => facts.llc == Some(*number),
             Group(last) => facts.destination == [1, 0x80, 0xc2, 0, 0, *last],
@@ -179,7 +179,7 @@ impl Key {
             Tcp(family, low, high, true) => all(&["tcp", "tcp-source"], *family, *low, *high),
             Icmp4(kind) => all(&["icmp"], 4, *kind as u16, *kind as u16),
             Icmp6(kind) => all(&["icmp"], 6, *kind as u16, *kind as u16),
-            Kind::Protocol(number) => all(&["proto"], 0, *number as u16, *number as u16),
+            Kind::Protocol(family, number) => all(&["proto"], *family, *number as u16, *number as u16),
             Ethertype(0x88cc) => Some("l2.lldp".to_owned()),
             Llc(0x42) => Some("l2.stp".to_owned()),
             Ethertype(_) | Llc(_) | Group(_) => None,
@@ -291,7 +291,7 @@ impl Model {
                         (*low..=*high).contains(&number)
                     }
                     (Tcp(_, low, high, true), "tcp-source") => (*low..=*high).contains(&number),
-                    (Icmp4(_) | Icmp6(_), "icmp") | (Kind::Protocol(_), "proto") => true,
+                    (Icmp4(_) | Icmp6(_), "icmp") | (Kind::Protocol(..), "proto") => true,
                     _ => false,
                 };
                 of_row && exact != key.kind.is_range() && !key.is_scoped() && key.kind.sees(packet)
@@ -365,7 +365,8 @@ fn kinds() -> impl Strategy<Value = Kind> {
             .prop_map(|(family, a, b, any)| Tcp(family, a.min(b), a.max(b), any)),
         1 => prop::sample::select(vec![8u8, 13]).prop_map(Icmp4),
         1 => prop::sample::select(vec![128u8, 135]).prop_map(Icmp6),
-        3 => prop::sample::select(vec![1u8, 2, 6, 17, 58, 89, 103, 200]).prop_map(Kind::Protocol),
+        3 => (family(), prop::sample::select(vec![1u8, 2, 6, 17, 58, 89, 103, 200]))
+            .prop_map(|(family, number)| Kind::Protocol(family, number)),
         2 => prop::sample::select(vec![0x8809u16, 0x88cc, 0x88f7, 0x0806, 0x9000]).prop_map(Ethertype),
         2 => prop::sample::select(vec![0x42u8, 0xaa, 0xe0]).prop_map(Llc),
         1 => prop::sample::select(vec![2u8, 14]).prop_map(Group),

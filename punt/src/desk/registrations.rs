@@ -199,15 +199,31 @@ impl Desk {
 
     /// Whether there is a reason of which both see packets.
     fn collide(&self, one: &Interest, other: &Interest) -> bool {
+        let beside = |named: &Interest, pattern: &str, seen: &Interest| {
+            // The reasons that they make may not be there yet.
+            matching::covers(pattern, &name_of(&seen.matching))
+                || self.both_see(one, other)
+                || self.takes_before(named, pattern, seen)
+        };
         one.meets(other)
             && match (&one.matching, &other.matching) {
                 (Match::Reason(_), Match::Reason(_)) => self.both_see(one, other),
-                (Match::Reason(pattern), matching) | (matching, Match::Reason(pattern)) => {
-                    // The reason that it makes may not be there yet.
-                    matching::covers(pattern, &name_of(matching)) || self.both_see(one, other)
-                }
+                (Match::Reason(pattern), _) => beside(one, pattern, other),
+                (_, Match::Reason(pattern)) => beside(other, pattern, one),
                 _ => true,
             }
+    }
+
+    /// Whether a registration for what is nobody's, limited to a source or an interface, makes a reason of packets that a less specific one
+    /// asks for by port, type or protocol, and sees there.
+    fn takes_before(&self, named: &Interest, pattern: &str, seen: &Interest) -> bool {
+        let nobodys = |at: &u32| self.by_index(*at).is_some_and(|reason| reason.sight(seen) != Sight::None);
+        let of_nobody = self.relations.names.get(pattern).filter(|at| self.is_nobodys(**at));
+        named.is_scoped() && named.specificity() > seen.specificity() && of_nobody.is_some_and(nobodys)
+    }
+
+    fn is_nobodys(&self, at: u32) -> bool {
+        self.by_index(at).is_some_and(|reason| reason.shipped.place == Place::Nobodys)
     }
 
     fn both_see(&self, one: &Interest, other: &Interest) -> bool {

@@ -818,3 +818,17 @@ fn who_asks_for_a_port_from_a_source_has_it_also_when_another_made_a_reason_of_n
     office.commit();
     assert_eq!(office.takers(&packet), [("a".to_owned(), port), ("b".to_owned(), near)]);
 }
+
+#[test]
+fn nobody_has_alone_what_a_less_specific_registration_sees_in_the_reason_that_it_makes() {
+    let near = || wanted("reason:ip4.unclaimed", "b").from("10.0.1.0/24");
+    let far = || wanted("tcp:180/any", "a").from("10.0.0.0/8");
+    let mut office = Office::with_sinks(&["a", "b"]);
+    office.desk.register(far()).expect("nobody is in the way");
+    assert!(office.refused(near().exclusively()).contains("cannot be exclusive beside registration 1"));
+    let mut office = Office::with_sinks(&["a", "b"]);
+    office.desk.register(near().exclusively()).expect("nobody is in the way");
+    assert!(office.refused(far()).contains("is in the way of the exclusive registration 1"));
+    // What is more specific is nobody's no more.
+    office.desk.register(wanted("tcp:180", "a").from("10.0.1.7/32")).expect("nobody is in the way");
+}

@@ -32,4 +32,5 @@ pub mod transit;
 pub mod wire;
 
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use a part of what tests do"))]
 mod testing;

@@ -16,6 +16,7 @@ use crate::config::{Config, Link};
 use crate::control::{Control, Parts, PoolHandle, PortHandle, Refused, WorkerHandle};
 use crate::counters::Counters;
 use crate::graph::{Graph, Miswired, Plan};
+use crate::losses;
 use crate::nodes;
 use crate::nodes::transmit::Transmit;
 use crate::ports::{Ready, Spread, spread};
@@ -138,7 +139,7 @@ impl Engine {
             known.clone(),
         )?;
         let fairness = sinks::fairness(lcores.len());
-        let desk = Desk::new(
+        let mut desk = Desk::new(
             desk::Setup {
                 tables: punting,
                 domain: domain.clone(),
@@ -151,6 +152,7 @@ impl Engine {
             },
             statics,
         );
+        losses::watch(&mut desk, &tables.watched);
         let epoch = sinks::epoch();
 
         let buffers = pools.values().map(|pool| pool.size() as usize).sum();

@@ -5,12 +5,15 @@
 //! owner whole; otherwise those that leave the common way are taken out of it first.
 
 use std::cell::Cell;
+use std::slice;
+use std::sync::atomic::Ordering;
 
 use dpdk_sys::at_hand::hold;
 use dpdk_sys::{Burst, Tag};
 use punt::dispatch::{Entry, Fate, Fates, Outbox, PassiveTo, Punted};
 
 use crate::counters::Counters;
+use crate::losses;
 use crate::node::{Context, Stage, To};
 use crate::nodes::redirect::leads_somewhere;
 use crate::packet::Packet;
@@ -39,6 +42,8 @@ pub struct Graph {
     freed: Vec<dpdk_sys::Packet>,
     /// By which packets get to those who asked for them.
     outbox: Outbox,
+    /// The index of the first of the punt path's own losses.
+    first_loss: u32,
     burst: usize,
     loops: u64,
 }
@@ -163,6 +168,7 @@ impl Graph {
             leaving: Vec::with_capacity(burst),
             freed: Vec::with_capacity(burst),
             outbox,
+            first_loss: losses::first(plan),
             burst,
             loops: 0,
         }
@@ -401,13 +407,13 @@ impl Graph {
         let (_, entry) = context.tables.punt.reasons.resolve(reason, &packet, context.guard);
         match entry {
             Some(entry) if entry.copy => {
-                self.outbox.offer(entry, reason, &packet, true, context.now);
+                self.offer((entry, reason), slice::from_ref(&packet), true, context);
                 self.follow(Target::Stage(to), context, packet);
             }
             Some(entry) if !entry.drop && self.redirects(entry, context, &mut packet) => {
                 // Who asked for such packets gets a copy, and takes them from nobody.
                 if entry.wants(reason, &packet) {
-                    self.outbox.offer(entry, reason, &packet, true, context.now);
+                    self.offer((entry, reason), slice::from_ref(&packet), true, context);
                 }
                 self.follow(Target::Stage(to), context, packet);
             }
@@ -463,13 +469,27 @@ impl Graph {
             fates.add(Fate::NoSink, packets.len());
             fates
         };
-        let offer = |entry| self.outbox.offer_all(entry, reason, packets, false, context.now);
-        let fates = entry.map_or_else(nobody, offer);
+        let fates = entry.map_or_else(nobody, |entry| self.offer((entry, reason), packets, false, context));
         fates.iter().for_each(|(fate, packets)| context.counters.add_fates(fate, packets));
         let (reason, received) = (entry.map_or(reason, |entry| entry.id), context.now);
         for packet in packets {
             let punt::dispatch::Tag { interface, l3, l4, flags } = packet.tag();
             packet.mbuf.set_tag(Tag { reason, interface, l3, l4, flags, received, ..Tag::default() });
+        }
+    }
+
+    /// Offers packets to those who asked for them, and what gets lost of them to those who asked for that.
+    #[inline(always)]
+    fn offer(
+        &mut self,
+        (entry, reason): (&Entry, u32),
+        packets: &[Packet],
+        copied: bool,
+        context: &Context,
+    ) -> Fates {
+        match context.tables.watched.load(Ordering::Relaxed) {
+            0 => self.outbox.offer_all(entry, reason, packets, copied, context.now),
+            _ => losses::offer(&mut self.outbox, (entry, reason), packets, copied, context, self.first_loss),
         }
     }
 

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod graph;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;
+pub mod losses;
 pub mod node;
 pub mod nodes;
 pub mod notify;

@@ -1,4 +1,5 @@
-//! All reasons of a graph, as the desk must know them: those that nodes declare, and one for each kind of drop.
+//! All reasons of a graph, as the desk must know them: those that nodes declare, one for each kind of drop, and one for each way in which the
+//! punt path itself loses a packet.
 
 use punt::Match;
 use punt::claims::Protocol;
@@ -7,6 +8,7 @@ use punt::policer::Limit;
 use punt::reason::{Action, Class, Reason};
 
 use crate::graph::Plan;
+use crate::losses::LOSSES;
 use crate::nodes::{arp, ip4, ip6, l2, local};
 
 /// What one sees of drops that one asks for.
@@ -31,19 +33,26 @@ pub fn statics(plan: &Plan) -> Vec<Static> {
             can_copy: reason.action == Action::Copy,
         }
     });
-    let drops = plan.drops().map(|(node, text)| Static {
-        name: drop_name(node, text),
+    let drops =
+        plan.drops().map(|(node, text)| shown(drop_name(node, text), node, format!("dropped: {text}")));
+    let losses = LOSSES.iter().map(|(name, text)| shown((*name).to_owned(), "engine", (*text).to_owned()));
+    declared.chain(drops).chain(losses).collect()
+}
+
+/// A reason of packets that are lost either way, and shown to those who ask.
+fn shown(name: String, node: &str, text: String) -> Static {
+    Static {
+        name,
         class: Class::Sample,
         limit: DROP_LIMIT,
         action: Action::Drop,
         node: node.to_owned(),
-        text: format!("dropped: {text}"),
+        text,
         place: Place::Elsewhere,
         within: Vec::new(),
         cells: Vec::new(),
         can_copy: false,
-    });
-    declared.chain(drops).collect()
+    }
 }
 
 /// The name of the reason for which drops of this kind can be asked for: the text in lower-case words joined by dashes.

@@ -232,6 +232,74 @@ fn drops_can_be_asked_for_and_are_counted_as_drops_all_the_same() {
     rig.finish();
 }
 
+/// Each cause by itself: what is set, and which reason a second packet has that is refused or lost by it.
+#[test]
+fn what_is_refused_or_lost_on_the_way_to_a_sink_can_be_asked_for() {
+    let causes = [
+        ("policer-reason", "reason.set", r#"{"name": "ip4.ttl-expired", "rate": 1, "burst": 1}"#),
+        ("policer-source", "reason.set", r#"{"name": "ip4.ttl-expired", "source_rate": 1}"#),
+        ("policer-interface", "reason.set", r#"{"name": "ip4.ttl-expired", "interface_rate": 1}"#),
+        ("policer-class", "class.set", r#"{"name": "except", "min": 0, "cap": 1}"#),
+        (
+            "policer-registration",
+            "policer.set",
+            r#"{"what": "registration:1", "type": "single", "rate": 1, "burst": 1}"#,
+        ),
+        ("policer-sink", "policer.set", r#"{"what": "sink:n", "type": "single", "rate": 1, "burst": 1}"#),
+        ("sink-dead", "sink.add", r#"{"name": "late", "target": "unix:/nonexistent/socket"}"#),
+        ("ring-full", "sink.list", "{}"),
+    ];
+    let mut rig = router();
+    let client = client(&mut rig, "shows");
+    null(&mut rig, "n");
+    assert_eq!(register(&mut rig, "reason:ip4.ttl-expired", "n"), 1);
+    let everything = register(&mut rig, "reason:*", "shows");
+    rig.put(LAN, &[expires(60)]);
+    client.records(1);
+    rig.call("unregister", &format!(r#"{{"id": {everything}}}"#));
+    let open = [
+        (
+            "reason.set",
+            r#"{"name": "ip4.ttl-expired", "rate": "unlimited", "source_rate": "unlimited", "interface_rate": "unlimited"}"#,
+        ),
+        ("class.set", r#"{"name": "except", "min": 0, "cap": 1000000}"#),
+        ("policer.set", r#"{"what": "registration:1", "type": "single", "rate": 1000000, "burst": 1000000}"#),
+        ("policer.set", r#"{"what": "sink:n", "type": "single", "rate": 1000000, "burst": 1000000}"#),
+    ];
+    for (cause, method, params) in causes {
+        let name = format!("engine.{cause}");
+        open.iter().for_each(|(method, params)| _ = rig.call(method, params));
+        rig.put(LAN, &vec![expires(60); 400]);
+        assert_eq!(number(&reason(&mut rig, &name), "packets"), 0, "off until asked");
+        let shown = register(&mut rig, &format!("reason:{name}"), "shows");
+        rig.call(method, params);
+        if cause == "sink-dead" {
+            rig.until("sink.list", "name", "late", |row| row["state"] == "suspended");
+            register(&mut rig, "reason:ip4.ttl-expired", "late");
+        }
+        let full = (cause == "ring-full").then(|| {
+            let never_reads = self::client(&mut rig, "full");
+            register(&mut rig, "reason:ip4.ttl-expired", "full");
+            never_reads
+        });
+        // A ring takes a while to be full; everything else is refused at once.
+        let (lost, rounds) = if full.is_some() { (expires(1514), 50) } else { (expires(60), 1) };
+        let mut row = Value::Null;
+        for _ in 0..rounds {
+            rig.put(LAN, &vec![lost.clone(); 400]);
+            row = reason(&mut rig, &name);
+            if number(&row, "packets") > 0 {
+                break;
+            }
+        }
+        assert!((1..=400).contains(&number(&row, "packets")), "{name}: {row:#}");
+        let (header, frame) = client.records(number(&row, "accepted") as usize).remove(0);
+        assert_eq!((header.reason as u64, header.flags, frame), (number(&row, "id"), 0, lost), "{name}");
+        rig.call("unregister", &format!(r#"{{"id": {shown}}}"#));
+    }
+    rig.finish();
+}
+
 #[test]
 fn a_drop_behind_the_rewrite_is_shown_as_rewritten() {
     let mut rig = router();

@@ -65,6 +65,12 @@ fn the_page_of_drops_is_fresh() {
             }
         }
     }
+    text.push_str(
+        "\nWhat the punt path itself refuses or loses has reasons, too.\n\n| reason | text |\n|---|---|\n",
+    );
+    for (reason, why) in engine::losses::LOSSES {
+        writeln!(text, "| `{reason}` | {why} |").expect("a string takes everything");
+    }
     page("drops.md", &text);
 }
 

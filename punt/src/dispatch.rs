@@ -24,7 +24,7 @@ pub use delivery::{Candidate, Delivery, Lanes};
 pub use entry::Entry;
 pub use fate::{FATES, Fate, Fates};
 pub use interests::{Interests, blocks};
-pub use outbox::{Fairness, Outbox};
+pub use outbox::{Fairness, Lost, Outbox};
 pub use passive::{Passive, PassiveTo, Passives};
 pub use table::Table;
 

@@ -107,11 +107,17 @@ impl Match {
     }
 }
 
+/// What reasons begin with that packets have which the punt path itself refused or lost.
+const ENGINE: &str = "engine.";
+
 /// Whether a pattern of [`Match::Reason`] covers the reason of that name: itself, those made of it for single
-/// registrations (`NAME@ID`), or with `*` at its end all that begin so.
+/// registrations (`NAME@ID`), or with `*` at its end all that begin so; of what the engine itself lost only if it says so, for such a packet
+/// has a reason of its own, too, and `*` would have it twice.
 pub fn covers(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
-        Some(beginning) => name.starts_with(beginning),
+        Some(beginning) => {
+            name.starts_with(beginning) && beginning.starts_with(ENGINE) == name.starts_with(ENGINE)
+        }
         None => name.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with('@')),
     }
 }
@@ -468,6 +474,7 @@ mod tests {
         assert!(
             covers("ip4.*", "ip4.no-route") && !covers("ip4.*", "ip6.no-route") && covers("*", "l2.lacp")
         );
+        assert!(!covers("*", "engine.ring-full") && covers("engine.*", "engine.ring-full"));
     }
 
     fn any_match() -> impl Strategy<Value = Match> {

@@ -169,6 +169,7 @@ pub(crate) fn own(numbers: Vec<RawFd>) -> impl Iterator<Item = OwnedFd> {
 #[cfg(all(test, loom))]
 mod model {
     use super::*;
+    use crate::quiescent::Domain;
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
 

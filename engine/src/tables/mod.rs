@@ -13,6 +13,7 @@ pub use interface::{Interface, MacAddress, NO_INTERFACE, PortTags, Tpid};
 
 use std::sync::Arc;
 
+use crate::losses::Watched;
 use crate::quiescent::{Guard, Slot};
 use crate::run::InjectRing;
 
@@ -42,6 +43,8 @@ pub struct Tables {
     pub injected: Box<[Slot<Box<[InjectRing]>>]>,
     /// What becomes of packets that leave the graph for a reason.
     pub punt: Arc<punt::desk::Tables>,
+    /// Which of the punt path's own losses somebody wants to see.
+    pub watched: Arc<Watched>,
 }
 
 impl Tables {
@@ -61,6 +64,7 @@ impl Tables {
             fib4,
             fib6,
             punt,
+            watched: Arc::default(),
             injected: slots(MAX_WORKERS),
         }
     }

@@ -32,9 +32,15 @@ pub struct Outbox {
     dirty: Arc<Dirty>,
     fairness: Fairness,
     gates: Gates,
+    /// What was lost on the way to sinks.
+    lost: Lost,
     /// Lanes that were written to since they were last published, each once, with their sink's slot.
     touched: Vec<(Arc<Lane>, usize)>,
 }
+
+/// Offers that one worker made to sinks in vain: over the limit of the registration, over that of the sink, for want of room in the ring, and
+/// because nobody was there.
+pub type Lost = [u64; 4];
 
 /// Packets of one burst that left the graph one after the other for one reason.
 struct Run<'a, P> {
@@ -84,7 +90,16 @@ impl Outbox {
     /// Of the worker with this number. Records carry `epoch`.
     pub fn new(worker: u16, epoch: u32, clock: Arc<Clock>, dirty: Arc<Dirty>, fairness: Fairness) -> Outbox {
         let touched = Vec::with_capacity(TOUCHED);
-        Outbox { worker, epoch, clock, dirty, fairness, gates: Gates::default(), touched }
+        Outbox {
+            worker,
+            epoch,
+            clock,
+            dirty,
+            fairness,
+            gates: Gates::default(),
+            lost: Lost::default(),
+            touched,
+        }
     }
 
     /// The same as [`offer_all`](Outbox::offer_all), for one packet.
@@ -128,6 +143,11 @@ impl Outbox {
         let bytes = packets.iter().map(|packet| u64::from(packet.len())).sum();
         entry.counts[self.worker as usize].count(packets.len() as u64, bytes, copied, &fates);
         fates
+    }
+
+    /// What this worker has offered to sinks in vain so far.
+    pub fn lost(&self) -> Lost {
+        self.lost
     }
 
     /// Notes who sent packets.
@@ -299,6 +319,7 @@ impl Outbox {
         let Some(lane) = delivery.lane(passed.class, self.worker) else { return };
         if let Some(errno) = delivery.sink.suspended() {
             books.errors.add(packets);
+            self.lost[3] += packets;
             return lane.lose(packets, lane.offers.errors.of(errno));
         }
         if candidate.policer.is_unlimited() && delivery.policer.is_unlimited() {
@@ -313,7 +334,7 @@ impl Outbox {
 
     /// Registration, sink: where a packet goes, if their limits let it pass.
     fn police<'a>(
-        &self,
+        &mut self,
         delivery: &'a Delivery,
         candidate: &Candidate,
         (mut passed, mut lane): (Passed, &'a Arc<Lane>),
@@ -325,6 +346,7 @@ impl Outbox {
             let Some(next) = passed.by(policer, now, bytes) else {
                 // The first that refuses is the one that counts.
                 [&books.refused, &books.refused_sink][at].add(1);
+                self.lost[at] += 1;
                 lane.lose(1, [&lane.offers.refused_registration, &lane.offers.refused_sink][at]);
                 return None;
             };
@@ -360,6 +382,7 @@ impl Outbox {
         if lost > 0 {
             lane.lose(lost, &lane.offers.ring_full);
             books.ring_full.add(lost);
+            self.lost[2] += lost;
         }
         if lane.touch() {
             if self.touched.len() == TOUCHED {

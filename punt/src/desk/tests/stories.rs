@@ -502,6 +502,27 @@ fn a_redirection_stays_for_interfaces_that_nobody_asked_for() {
     assert!(matches!(entry.passive.of(1).map(|it| &it.to), Some(PassiveTo::Redirect(5))));
 }
 
+/// A class is that of a queue, and what is redirected waits in none.
+#[test]
+fn what_is_demoted_is_redirected_nevertheless() {
+    let mut office = Office::new();
+    let to = Towards::Redirect { interface: "lan".to_owned(), via: None, way: 5 };
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Operator).expect("it can be so");
+    let set = |red: &str| {
+        format!(r#"{{"what": "passive:ip4", "type": "single", "rate": 1, "burst": 1, "red": "{red}"}}"#)
+    };
+    for (red, passes) in [("drop", 1), ("demote:sample", 3), ("pass", 3)] {
+        office.desk.set_policer(&policer(&set(red))).expect("it is there");
+        office.commit();
+        let base = office.desk.named("ip4.unclaimed").expect("it is there");
+        let guard = office.reader.enter();
+        let entry = office.desk.tables.reasons.get(base, &guard).expect("it is there");
+        let passive = entry.passive.of(1).expect("it is set");
+        assert_eq!((0..3).filter(|_| office.outbox.redirect(passive, 60, HZ)).count(), passes, "{red}");
+        office.reader.offline();
+    }
+}
+
 #[test]
 fn every_packet_is_in_the_books_once() {
     let mut office = Office::with_sinks(&["a", "b"]);

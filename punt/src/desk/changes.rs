@@ -119,14 +119,9 @@ impl Desk {
         }
         reason.action = reason.action.filter(|_| what.action.is_none());
         reason.sample = reason.sample.filter(|_| what.sample.is_none());
-        if what.source_rate.is_some() {
-            reason.source_rate = None;
-            reason.share.set_source_rate(Rate::Unlimited, hz);
-        }
-        if what.interface_rate.is_some() {
-            reason.interface_rate = None;
-            reason.share.set_interface_rate(Rate::Unlimited, hz);
-        }
+        reason.source_rate = reason.source_rate.filter(|_| what.source_rate.is_none());
+        reason.interface_rate = reason.interface_rate.filter(|_| what.interface_rate.is_none());
+        reason.set_share(hz);
         reason.set = reason.set.take().and_then(|set| without(set, what));
         if what.rate.is_some() || what.burst.is_some() {
             self.limit_again(&Policed::Reason(what.name.clone()));

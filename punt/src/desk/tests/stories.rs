@@ -256,13 +256,16 @@ fn rings_take_no_more_than_they_may() {
     assert_eq!(office.desk.registration_rows().len(), 1);
     assert_eq!(office.takers(&bgp()), []);
     // What is set stays as it was when there is no room for what was asked.
-    let refused = office.desk.set_reason(&reason(r#"{"name":"local.bfd","class":"route","burst":9000}"#));
+    let wanted = r#"{"name":"local.bfd","class":"route","burst":9000,"source_rate":1,"interface_rate":1}"#;
+    let refused = office.desk.set_reason(&reason(wanted));
     assert!(refused.expect_err("no room").to_string().starts_with("the rings of sink a for class route"));
     office.commit();
     let bfd = office.punt(&Packet::udp("10.0.1.7", 3784)).2;
     assert_eq!((bfd[0].class, bfd.len()), (Class::Link, 1));
     let row = office.desk.reason_rows().into_iter().find(|row| row.name == "local.bfd").expect("a row");
     assert_eq!(row.burst, Some(8000));
+    let bfd = office.desk.by_index(office.desk.named("local.bfd").expect("it is there"));
+    assert!(!bfd.expect("it is there").share.has_ceilings());
 }
 
 #[test]

@@ -257,10 +257,19 @@ impl Desk {
         let mut reason = self.reason(id, shipped, Some(interest.clone()));
         if let Some(base) = base {
             reason.inherit(&base, self.clock.hz(), (self.now)());
+            self.inherit_policer(base.name(), reason.name());
         }
         self.state.reasons.set_mut(index as usize, Some(Arc::new(reason)));
         self.note_reason(index);
         Ok(Some(index))
+    }
+
+    /// What is set of the policer of a reason is set of that of the one that is made of it, too, or a configuration would not have it.
+    fn inherit_policer(&mut self, base: &str, name: &str) {
+        let of_base = Policed::Reason(base.to_owned());
+        let set = self.state.set_policers.iter().find(|set| set.what == of_base).cloned();
+        let what = Policed::Reason(name.to_owned());
+        self.state.set_policers.extend(set.map(|set| PolicerSet { what, ..set }));
     }
 
     fn free_index(&mut self) -> Result<u32, Refused> {

@@ -625,6 +625,26 @@ fn a_registration_from_a_source_has_what_an_operator_set_of_its_reason() {
     assert_eq!(office.punt(&Packet::udp("10.0.1.7", 3784)).0, Fate::ActionDrop);
 }
 
+/// Or it would be gone after a restart.
+#[test]
+fn what_a_reason_has_of_another_is_set_of_it() {
+    let mut office = Office::with_sinks(&["a"]);
+    let set = r#"{"name": "local.bgp", "rate": 77, "action": "drop"}"#;
+    office.desk.set_reason(&reason(set)).expect("it can be so");
+    let limit =
+        r#"{"what": "reason:local.bgp", "type": "single", "rate": 7, "burst": 7, "red": "demote:miss"}"#;
+    office.desk.set_policer(&policer(limit)).expect("it is there");
+    let id = office.desk.register(wanted("tcp:179", "a").from("10.0.1.7/32")).expect("nobody is in the way");
+    office.commit();
+    let name = format!("local.bgp@{id}");
+    let its = office.desk.set_reasons().into_iter().find(|it| it.name == name);
+    assert_eq!(its, Some(reason(&set.replace("local.bgp", &name))));
+    let its: Vec<_> = office.desk.set_limits().1.into_iter().map(|it| it.what.to_string()).collect();
+    assert_eq!(its, ["reason:local.bgp".to_owned(), format!("reason:{name}")]);
+    office.desk.unregister(id).expect("it is registered");
+    assert_eq!((office.desk.set_reasons().len(), office.desk.set_limits().1.len()), (1, 1));
+}
+
 #[test]
 fn what_ships_as_dropped_is_not_dropped_for_who_asks_for_some_of_it() {
     let mut office = Office::with_sinks(&["a", "b"]);

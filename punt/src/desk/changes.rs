@@ -12,7 +12,8 @@ use crate::policer::Rate;
 
 impl Desk {
     /// Makes a sink that is there, or was [lifted](Desk::lift_sink), what `wanted` says. What goes there stays, with its ids and books; it pauses
-    /// while another target is opened.
+    /// while another target is opened. With another target the sink's own books begin at 0, and so do the numbers of its records: its rings are
+    /// new, and whoever reads them has not read those before.
     ///
     /// # Errors
     /// If the target cannot be opened. Then the caller [restores](Desk::restore) what was before.

@@ -74,7 +74,7 @@ impl Desk {
     }
 
     /// The limit that something was made with is another one; a policer that somebody has set comes before it.
-    fn limit_again(&mut self, what: &Policed) {
+    pub(super) fn limit_again(&mut self, what: &Policed) {
         if !self.state.set_policers.iter().any(|set| set.what == *what) {
             self.reset_policer(what);
         }

@@ -263,7 +263,7 @@ impl Desk {
         };
         sink.life = wanted.life;
         if std::mem::replace(&mut sink.limit, limit) != limit {
-            self.reset_policer(&Policed::Sink(wanted.name.clone()));
+            self.limit_again(&Policed::Sink(wanted.name.clone()));
         }
         Ok(())
     }

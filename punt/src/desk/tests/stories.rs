@@ -780,6 +780,53 @@ fn a_policer_that_is_taken_back_has_the_limit_of_what_it_polices() {
 }
 
 #[test]
+fn a_passive_entry_without_a_limit_whose_policer_is_taken_back_has_its_reasons_again() {
+    let mut office = Office::with_sinks(&["a"]);
+    let to = Towards::Sink("a".to_owned());
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Config).expect("there is room");
+    office
+        .desk
+        .set_reason(&reason(r#"{"name": "ip4.unclaimed", "rate": 1, "burst": 3}"#))
+        .expect("it can be so");
+    let set = r#"{"what": "passive:ip4", "type": "single", "rate": 1, "burst": 5}"#;
+    office.desk.set_policer(&policer(set)).expect("it is there");
+    office.commit();
+    let accepted = |office: &mut Office, now| {
+        let packet = Packet::udp("10.0.1.7", 9);
+        (0..20).filter(|_| office.punt_at(&packet, now).0 == Fate::Accepted).count()
+    };
+    assert_eq!(accepted(&mut office, HZ), 5);
+    office.desk.reset_policer(&Policed::Passive { family: PassiveFamily::Ip4, interface: None });
+    office.commit();
+    assert_eq!(accepted(&mut office, 2 * HZ), 3);
+}
+
+#[test]
+fn a_class_has_no_packets_of_which_a_worker_has_not_counted_all_yet() {
+    let office = Office::new();
+    let bfd =
+        office.desk.by_index(office.desk.named("local.bfd").expect("it is there")).expect("it is there");
+    // It counts what is demoted at once, and all packets of a burst at its end.
+    bfd.counts[0].demoted[Class::Route as usize].accepted.add(1);
+    let packets =
+        |class| office.desk.class_rows().into_iter().find(|row| row.name == class).map(|row| row.packets);
+    assert_eq!((packets(Class::Link), packets(Class::Route)), (Some(0), Some(1)));
+}
+
+#[test]
+fn who_takes_a_sink_over_takes_it_with_the_policer_that_was_set() {
+    let mut office = Office::with_sinks(&["a"]);
+    let set = r#"{"what": "sink:a", "type": "single", "rate": 7, "burst": 7}"#;
+    office.desk.set_policer(&policer(set)).expect("it is there");
+    let again = SinkAdd { rate: Some(Rate::PerSecond(50)), ..sink("a") };
+    office.desk.take_over_sink(&again).expect("it is there");
+    assert_eq!(office.desk.sink_list()[0].rate, Some(Rate::PerSecond(7)));
+    assert_eq!(office.desk.set_limits().1.len(), 1);
+    office.desk.reset_policer(&Policed::Sink("a".to_owned()));
+    assert_eq!(office.desk.sink_list()[0].rate, Some(Rate::PerSecond(50)));
+}
+
+#[test]
 fn two_sinks_never_write_to_one_place_however_it_is_spelled() {
     let mut office = Office::new();
     let mut add = |name: &str, target: &str| {

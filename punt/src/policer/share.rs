@@ -237,10 +237,11 @@ impl Share {
         }
         let epoch = self.epoch_at(now);
         gate.pair = self.pairs.find(key).or_else(|| self.pairs.place(&of.clock, key, epoch));
-        let Some(fill) = fill else { return Gate { free: true, ..gate } };
         if let Some(pair) = gate.pair {
+            // Also where there are only ceilings, or the pair would count as quiet, and another would have its place.
             of.interfaces.add_once(&self.pairs[pair].wanted, epoch);
         }
+        let Some(fill) = fill else { return Gate { free: true, ..gate } };
         if fill.empty {
             return Gate { shut: Some(Refused::Reason), ..gate };
         }

@@ -188,10 +188,13 @@ impl Share {
         seat: &Seat<'_>,
         bytes: u32,
     ) -> Result<Of, Refused> {
+        // What is demoted takes of the lower class what is there, and nothing of this one.
+        if limits.policer.would_demote(now, bytes) {
+            gate.class = None;
+            return Ok(Of::Rest);
+        }
         let of_class = match gate.class {
             Some(known) => known,
-            // What is demoted takes of the lower class what is there.
-            None if limits.policer.would_demote(now, bytes) => return Ok(Of::Rest),
             None => *gate.class.insert(self.class_gate(now, limits, gate)),
         };
         if let Some(taken) = gate.fits(&of_class, seat) {

@@ -1,8 +1,9 @@
 //! Policers: who may pass, and how often. Shared by all workers, without locks.
 //!
 //! Every policer is handed `now` in ticks of a monotonic clock that all workers read alike (the TSC, once per
-//! burst); a worker may come with a `now` somewhat older than another's. A packet that is refused costs loads only;
-//! one that passes costs one compare-and-swap; an unlimited policer stores nothing.
+//! burst); a worker may come with a `now` somewhat older than another's. A packet that is red costs loads only; one
+//! that is green or yellow costs one compare-and-swap, also where yellow ones are dropped; an unlimited policer
+//! stores nothing.
 //!
 //! - [`rate`]: rates, bursts and their units as an operator writes them.
 //! - [`config`]: what can be said of a policer.

@@ -16,8 +16,9 @@
 //! on a clock of their [class](super::class_share) as interfaces do on that of their reason.
 //!
 //! All state is one bounded table of sources and one of interfaces, found by a hash with a secret that changes, and
-//! shared by all workers. A packet that is refused stores nothing. Who falls out of the table is a newcomer when
-//! it comes again. Only fairness is at stake here: that a reason keeps its rate is its policer's business.
+//! shared by all workers. A packet that is refused stores nothing about its source; that tokens are short, and that
+//! its interface and its reason want some, is stored once an epoch. Who falls out of the table is a newcomer when it
+//! comes again. Only fairness is at stake here: that a reason keeps its rate is its policer's business.
 
 use super::activity::{Activity, EPOCHS};
 use super::ceiling::Ceiling;

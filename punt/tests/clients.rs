@@ -221,3 +221,53 @@ fn the_library_receives_counts_losses_and_injects() {
     drop(client);
     assert!(!Path::new(&path).exists());
 }
+
+/// A client of a target of each kind, and the sink that it reads.
+fn either(kind: &str, directory: &Path) -> (Client, Rig, std::sync::Arc<punt::lane::Lane>) {
+    let path = text(&directory.join("client"));
+    if kind == "shm" {
+        let rig = Rig::shm(&path);
+        let [lane, _] = rig.lanes(Class::Link, 64 << 10);
+        let mut client = Client::shared(&path).expect("a socket");
+        client.inject_at(&path).expect("it is there");
+        return (client, rig, lane);
+    }
+    let client = Client::bind(&path).expect("binds");
+    let rig = Rig::unix(&path, target::Header::Punt, None);
+    let lane = rig.lane(0, Class::Link, 64 << 10);
+    (client, rig, lane)
+}
+
+#[test]
+fn what_a_client_does_not_look_at_is_no_loss() {
+    for kind in ["unix", "shm"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut client, rig, lane) = either(kind, directory.path());
+        client.set_timeout(Some(PATIENCE)).expect("a timeout");
+        for number in 0..9 {
+            if number == 5 {
+                (0..3).for_each(|_| lane.lose(1, &lane.offers.refused_sink));
+            }
+            assert!(rig.offer(&lane, Header::default(), &frame(60, number)));
+        }
+        lane.ring.publish();
+        rig.running().wake();
+        wait("them all", || kind == "shm" || lane.outcome.delivered.get() == 9);
+        let first = client.receive().expect("records").next().map(|record| record.header.sequence);
+        assert_eq!(first, Some(0));
+        assert!(rig.punt(&lane, Header::default(), &frame(60, 9)));
+        while !client.receive().expect("records").any(|record| record.header.sequence == 12) {}
+        assert_eq!(client.missed(), 3, "{kind}");
+    }
+}
+
+#[test]
+fn what_is_longer_than_any_packet_is_not_sent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (client, rig, _) = either("shm", directory.path());
+    let error = client.inject(SEND, 1, &[0; 65_536]).expect_err("too long");
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(error.to_string(), "a packet has at most 65535 bytes, and this one has 65536");
+    client.inject(SEND, 1, &frame(60, 1)).expect("sent");
+    wait("it", || rig.running().injected().is_some_and(|counts| counts.injected.get() == 1));
+}

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Rig, errors, frame, text, wait};
@@ -372,6 +373,32 @@ fn stopping_waits_for_the_client_but_not_for_ever() {
         };
         assert_eq!((end, left), (std::io::ErrorKind::ConnectionReset, if reads { 0 } else { 100 }));
     }
+}
+
+#[test]
+fn who_takes_something_now_and_then_is_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = text(&directory.path().join("shm"));
+    let mut rig = Rig::shm(&path);
+    let [lane, _] = rig.lanes(Class::Neigh, 128 << 10);
+    let mut client = client(&rig, &path);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        (0..200).for_each(|number| assert!(rig.offer(&lane, metadata(number), &frame(200, 1))));
+        lane.ring.publish();
+        rig.running().ask_to_stop(Duration::from_millis(200));
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // It takes 64 at once.
+                let _ = client.try_receive().map(Iterator::count);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        rig.running.take().expect("running").stop();
+        over.store(true, Ordering::Relaxed);
+    });
+    let lost = lane.outcome.errors.of(Errno::ESHUTDOWN as i32).get();
+    assert_eq!((lost, lane.outcome.delivered.get()), (0, 200));
 }
 
 #[test]

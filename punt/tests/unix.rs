@@ -6,6 +6,7 @@ use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Rig, errors, frame, text, wait};
@@ -289,6 +290,35 @@ fn who_takes_nothing_is_waited_for_as_long_as_was_said() {
     assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
     let lost = lane.outcome.errors.of(Errno::ESHUTDOWN as i32).get();
     assert_eq!((lost > 0, lane.outcome.delivered.get() + lost, lane.backlog()), (true, 100, 0));
+}
+
+#[test]
+fn who_takes_something_now_and_then_is_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = text(&directory.path().join("client"));
+    let client = client(&path);
+    let mut rig = Rig::unix(&path, Header::Punt, None);
+    let lane = rig.lane(0, Class::Neigh, 64 << 10);
+    (0..30).for_each(|number| assert!(rig.offer(&lane, metadata(number), b"frame")));
+    lane.ring.publish();
+    rig.running().wake();
+    wait("a full client", || lane.outcome.delivered.get() > 0);
+    // 18 or so are left, and each is taken long before that takes too long.
+    rig.running().ask_to_stop(Duration::from_millis(200));
+    client.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+                let _ = client.recv(&mut [0; 100]);
+            }
+        });
+        rig.running.take().expect("running").stop();
+        over.store(true, Ordering::Relaxed);
+    });
+    let lost = lane.outcome.errors.of(Errno::ESHUTDOWN as i32).get();
+    assert_eq!((lost, lane.outcome.delivered.get()), (0, 30));
 }
 
 #[test]

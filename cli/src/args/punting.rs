@@ -49,7 +49,7 @@ pub struct ReasonChange {
     /// What happens to the packet: handed over, handed over and forwarded as well, or dropped
     #[arg(long, value_parser = action())]
     pub action: Option<Action>,
-    /// Packets per second that one source is sure of when the rate runs short
+    /// Packets per second that no source exceeds, whatever there is to spare
     #[arg(long, value_name = "N")]
     pub source_rate: Option<Rate>,
     /// The same for all sources behind one ingress interface

@@ -27,6 +27,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use crate::inject::FRAME;
 use crate::record::{Header, NO_OFFSET};
 use datagrams::Datagrams;
 use losses::Losses;
@@ -48,6 +49,17 @@ enum Way {
     Shm(Box<Shm>),
 }
 
+impl Way {
+    /// A record that came.
+    #[inline]
+    fn record<'a>(&'a self, bytes: &'a [u8], range: Range<usize>) -> &'a [u8] {
+        match self {
+            Way::Datagrams(_) => &bytes[range],
+            Way::Shm(shm) => shm.record(range),
+        }
+    }
+}
+
 /// Records as they came.
 #[derive(Default)]
 struct Received {
@@ -55,6 +67,8 @@ struct Received {
     bytes: Vec<u8>,
     /// Where in it, or in the memory that is shared, each is.
     records: Vec<Range<usize>>,
+    /// So many of them were looked at.
+    seen: usize,
 }
 
 /// Whether to wait for a record.
@@ -133,7 +147,13 @@ impl Client {
     /// Gives back what was received last, where it lies in shared memory: it counts as delivered, and the engine may write there. To receive
     /// again does so by itself; this is for a client that will not for a while.
     pub fn release(&mut self) {
-        self.received.records.clear();
+        let Client { way, received: Received { bytes, records, seen }, losses, .. } = self;
+        for range in records.drain(..).skip(std::mem::take(seen)) {
+            // What nobody looked at has come nevertheless, and leaves no gap.
+            if let Ok((header, _)) = Header::read(way.record(bytes, range)) {
+                losses.missed(&header);
+            }
+        }
         if let Way::Shm(shm) = &mut self.way {
             shm.release();
         }
@@ -160,17 +180,16 @@ impl Client {
 
     /// What [`fill`](Client::fill) got.
     fn records(&mut self) -> impl Iterator<Item = Record<'_>> {
-        let Client { way, received: Received { bytes, records }, losses, malformed } = self;
+        let Client { way, received: Received { bytes, records, seen }, losses, malformed } = self;
         let (way, bytes) = (&*way, &*bytes);
-        let records = records.iter().cloned().map(move |range| match way {
-            Way::Datagrams(_) => &bytes[range],
-            Way::Shm(shm) => shm.record(range),
-        });
-        records.filter_map(move |record| match Header::read(record) {
-            Ok((header, frame)) => Some(Record { header, frame, missed: losses.missed(&header) }),
-            Err(_) => {
-                *malformed += 1;
-                None
+        records.iter().cloned().filter_map(move |range| {
+            *seen += 1;
+            match Header::read(way.record(bytes, range)) {
+                Ok((header, frame)) => Some(Record { header, frame, missed: losses.missed(&header) }),
+                Err(_) => {
+                    *malformed += 1;
+                    None
+                }
             }
         })
     }
@@ -202,9 +221,14 @@ impl Client {
     /// while the engine's queue is full. Whether it was good is counted in `sink list`.
     ///
     /// # Errors
-    /// `NotConnected` if it is not known where to send it, `ConnectionReset` if the engine that shared its memory has gone (then
+    /// `InvalidInput` if the packet is longer than 65,535 bytes, `NotConnected` if it is not known where to send it, `ConnectionReset` if the engine that shared its memory has gone (then
     /// [`inject_at`](Client::inject_at) finds the next one), else what the system says.
     pub fn inject(&self, action: u8, interface: u32, packet: &[u8]) -> io::Result<()> {
+        if packet.len() > FRAME {
+            // The engine would take it for nonsense, and hang up on a client that shares its memory.
+            let why = format!("a packet has at most {FRAME} bytes, and this one has {}", packet.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let captured = packet.len() as u32;
         let header = Header {
             action,

@@ -12,7 +12,8 @@ use crate::policer::Rate;
 
 impl Desk {
     /// Makes a sink that is there, or was [lifted](Desk::lift_sink), what `wanted` says. What goes there stays, with its ids and books; it pauses
-    /// while another target is opened.
+    /// while another target is opened. With another target the sink's own books begin at 0, and so do the numbers of its records: its rings are
+    /// new, and whoever reads them has not read those before.
     ///
     /// # Errors
     /// If the target cannot be opened. Then the caller [restores](Desk::restore) what was before.
@@ -73,7 +74,7 @@ impl Desk {
     }
 
     /// The limit that something was made with is another one; a policer that somebody has set comes before it.
-    fn limit_again(&mut self, what: &Policed) {
+    pub(super) fn limit_again(&mut self, what: &Policed) {
         if !self.state.set_policers.iter().any(|set| set.what == *what) {
             self.reset_policer(what);
         }
@@ -119,14 +120,9 @@ impl Desk {
         }
         reason.action = reason.action.filter(|_| what.action.is_none());
         reason.sample = reason.sample.filter(|_| what.sample.is_none());
-        if what.source_rate.is_some() {
-            reason.source_rate = None;
-            reason.share.set_source_rate(Rate::Unlimited, hz);
-        }
-        if what.interface_rate.is_some() {
-            reason.interface_rate = None;
-            reason.share.set_interface_rate(Rate::Unlimited, hz);
-        }
+        reason.source_rate = reason.source_rate.filter(|_| what.source_rate.is_none());
+        reason.interface_rate = reason.interface_rate.filter(|_| what.interface_rate.is_none());
+        reason.set_share(hz);
         reason.set = reason.set.take().and_then(|set| without(set, what));
         if what.rate.is_some() || what.burst.is_some() {
             self.limit_again(&Policed::Reason(what.name.clone()));

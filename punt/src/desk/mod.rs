@@ -30,7 +30,7 @@ use crate::claims::{Claims, LinkClaims, Protocol};
 use crate::clock::Clock;
 use crate::dispatch::{Fairness, Table};
 use crate::matching::{Family, Match};
-use crate::policer::{Budget, Config, Policer, Rate, Shape};
+use crate::policer::{Budget, Config, Policer, Shape};
 use crate::quiescent::{Domain, Guard, Retired, Slot};
 
 pub use by_hand::ByHand;
@@ -339,11 +339,7 @@ impl Desk {
 
     /// Gives the source share the rates that are set.
     fn set_shares(&self) {
-        for (_, reason) in self.reasons() {
-            let rate = |rate: Option<Rate>| rate.unwrap_or(Rate::Unlimited);
-            reason.share.set_source_rate(rate(reason.source_rate), self.clock.hz());
-            reason.share.set_interface_rate(rate(reason.interface_rate), self.clock.hz());
-        }
+        self.reasons().for_each(|(_, reason)| reason.set_share(self.clock.hz()));
     }
 
     /// Tells of names and books what is otherwise than in `after`, which was said last.

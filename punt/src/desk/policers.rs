@@ -77,8 +77,19 @@ impl Desk {
             Policed::Registration(id) => {
                 self.state.registrations.get(id).map(|it| limit_or_none(it.wanted.limit))
             }
-            Policed::Passive { .. } => {
-                self.state.passives.iter().find(|it| it.policed() == *what).map(|it| limit_or_none(it.limit))
+            Policed::Passive { family, .. } => {
+                let family = *family;
+                let Some(entry) = self.state.passives.iter_mut().find(|it| it.policed() == *what) else {
+                    return;
+                };
+                if entry.limit.is_none() {
+                    // It was made without a policer: its reason's holds, and is not lifted.
+                    entry.policer = None;
+                    let touched = self.unclaimed(family);
+                    self.touched.reasons.extend(touched);
+                    return;
+                }
+                entry.limit
             }
         };
         let Some(limit) = limit else { return };

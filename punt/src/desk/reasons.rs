@@ -83,12 +83,18 @@ impl Reason {
     fn inherit(&mut self, base: &Reason, hz: u64, now: u64) {
         (self.class, self.sample) = (base.class, base.sample);
         (self.source_rate, self.interface_rate) = (base.source_rate, base.interface_rate);
-        self.share.set_source_rate(base.source_rate.unwrap_or(Rate::Unlimited), hz);
-        self.share.set_interface_rate(base.interface_rate.unwrap_or(Rate::Unlimited), hz);
+        self.set_share(hz);
+        self.set = base.set.clone().map(|set| ReasonSet { name: self.name().to_owned(), ..set });
         self.policer = Arc::new(Policer::new(&base.policer.config(), hz, now));
         // What ships as dropped is dropped unless somebody asks; here somebody does.
         let copied = (base.shipped.action == Action::Copy).then_some(Action::Copy);
         self.action = base.action.or(copied).filter(|action| *action != Action::Trap);
+    }
+
+    /// Gives the source share the rates that are set.
+    pub fn set_share(&self, hz: u64) {
+        self.share.set_source_rate(self.source_rate.unwrap_or(Rate::Unlimited), hz);
+        self.share.set_interface_rate(self.interface_rate.unwrap_or(Rate::Unlimited), hz);
     }
 
     /// Whether it is made by a registration with a source or an interface.
@@ -251,10 +257,19 @@ impl Desk {
         let mut reason = self.reason(id, shipped, Some(interest.clone()));
         if let Some(base) = base {
             reason.inherit(&base, self.clock.hz(), (self.now)());
+            self.inherit_policer(base.name(), reason.name());
         }
         self.state.reasons.set_mut(index as usize, Some(Arc::new(reason)));
         self.note_reason(index);
         Ok(Some(index))
+    }
+
+    /// What is set of the policer of a reason is set of that of the one that is made of it, too, or a configuration would not have it.
+    fn inherit_policer(&mut self, base: &str, name: &str) {
+        let of_base = Policed::Reason(base.to_owned());
+        let set = self.state.set_policers.iter().find(|set| set.what == of_base).cloned();
+        let what = Policed::Reason(name.to_owned());
+        self.state.set_policers.extend(set.map(|set| PolicerSet { what, ..set }));
     }
 
     fn free_index(&mut self) -> Result<u32, Refused> {
@@ -291,14 +306,9 @@ impl Desk {
         let reason = Arc::make_mut(reason);
         reason.class = wanted.class.unwrap_or(reason.class);
         reason.action = wanted.action.or(reason.action);
-        if let Some(rate) = wanted.source_rate {
-            reason.source_rate = Some(rate);
-            reason.share.set_source_rate(rate, hz);
-        }
-        if let Some(rate) = wanted.interface_rate {
-            reason.interface_rate = Some(rate);
-            reason.share.set_interface_rate(rate, hz);
-        }
+        reason.source_rate = wanted.source_rate.or(reason.source_rate);
+        reason.interface_rate = wanted.interface_rate.or(reason.interface_rate);
+        reason.set_share(hz);
         reason.sample = wanted.sample.map_or(reason.sample, |sample| (sample > 1).then_some(sample));
         let set = reason.set.get_or_insert_with(|| ReasonSet { name: name.clone(), ..ReasonSet::default() });
         set.merge(wanted);
@@ -317,6 +327,8 @@ impl Desk {
             self.make_lanes(index).and_then(|()| policer_set.map_or(Ok(()), |set| self.set_policer(&set)));
         done.inspect_err(|_| {
             policer.configure(&config, now);
+            // Both have one share.
+            before.set_share(hz);
             self.state.reasons.set_mut(index as usize, Some(before));
         })
     }

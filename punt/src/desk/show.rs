@@ -186,8 +186,10 @@ impl Desk {
             let (mut packets, mut refused, mut accepted) = (0, 0, 0);
             for (_, reason) in self.reasons() {
                 if reason.class == class {
-                    let (counters, [in_others, no_room]) = (counters(&reason.counts), demoted(reason, None));
-                    packets += counters.packets - in_others - no_room;
+                    // What is demoted is counted at once, and a burst at its end: read the other way around, there may be fewer packets than that.
+                    let [in_others, no_room] = demoted(reason, None);
+                    let counters = counters(&reason.counts);
+                    packets += counters.packets.saturating_sub(in_others + no_room);
                     refused += counters.refused_class.saturating_sub(no_room);
                     accepted += counters.accepted.saturating_sub(in_others);
                 }

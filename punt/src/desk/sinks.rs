@@ -263,7 +263,7 @@ impl Desk {
         };
         sink.life = wanted.life;
         if std::mem::replace(&mut sink.limit, limit) != limit {
-            self.reset_policer(&Policed::Sink(wanted.name.clone()));
+            self.limit_again(&Policed::Sink(wanted.name.clone()));
         }
         Ok(())
     }
@@ -305,12 +305,17 @@ impl Desk {
         closed
     }
 
-    /// Starts the threads of these sinks again. One whose target cannot be opened any more stays without.
+    /// Starts the threads of these sinks again. One whose target cannot be opened any more stays without, and is suspended for good: packets
+    /// count under EIO, and not as lost in rings that nobody empties.
     pub(super) fn reopen_sinks(&mut self, names: &[String]) {
         for name in names {
             let Some(entry) = self.state.sinks.get_mut(name) else { continue };
-            if let Ok(open) = self.means.open(entry.sink.clone(), &entry.target) {
-                entry.open = open;
+            match self.means.open(entry.sink.clone(), &entry.target) {
+                Ok(open) => entry.open = open,
+                Err(refused) => {
+                    entry.sink.suspend(Some(nix::errno::Errno::EIO as i32));
+                    log::error!("sink {name} is suspended, for it could not be opened again: {refused}");
+                }
             }
         }
     }

@@ -427,7 +427,7 @@ impl Outbox {
     pub fn redirect(&mut self, passive: &Passive, bytes: u32, now: u64) -> bool {
         let books = passive.registration.of(self.worker);
         books.packets.add(1);
-        let passes = passive.policer.as_ref().is_none_or(|policer| policer.take(now, bytes) == Verdict::Pass);
+        let passes = passive.policer.as_ref().is_none_or(|policer| policer.take(now, bytes) != Verdict::Drop);
         if !passes {
             books.refused.add(1);
         }

@@ -277,17 +277,23 @@ impl Meter {
         (whole(terms.first, tokens.first), whole(terms.second, tokens.second))
     }
 
-    /// Packets or bytes that could pass before any is red, and how many could at most; `None` when unlimited.
-    pub(crate) fn fill(&self, now: u64) -> Option<(u64, u64)> {
+    /// Packets or bytes that could pass before any is red, or before any is not green if `yellow` ones do not pass, and how many could at most;
+    /// `None` when unlimited.
+    pub(crate) fn fill(&self, now: u64, yellow: bool) -> Option<(u64, u64)> {
         let word = self.state.load(Ordering::Acquire);
         let terms = self.terms(word);
-        if terms.first.unlimited() || terms.second.unlimited() {
-            return None;
-        }
         let (tokens, _) = terms.settle(State::of(word), self.ticks(now));
-        let (units, depth) = match terms.kind {
-            Kind::Rfc2698 => (tokens.second, terms.second.depth),
-            _ => (tokens.first + tokens.second, terms.first.depth + terms.second.depth),
+        let bucket = |scale: Scale, units| (!scale.unlimited()).then_some((units, scale.depth));
+        let (first, second) = (bucket(terms.first, tokens.first), bucket(terms.second, tokens.second));
+        let (units, depth) = match (terms.kind, yellow) {
+            (Kind::Rfc2698, true) => first.and(second)?,
+            // What is green is taken of both.
+            (Kind::Rfc2698, false) => match (first, second) {
+                (Some(first), Some(second)) => (first.0.min(second.0), first.1.min(second.1)),
+                (first, second) => first.or(second)?,
+            },
+            (_, false) => first?,
+            (_, true) => (first?.0 + second?.0, first?.1 + second?.1),
         };
         Some((units >> terms.fraction, depth >> terms.fraction))
     }

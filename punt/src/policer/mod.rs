@@ -1,8 +1,9 @@
 //! Policers: who may pass, and how often. Shared by all workers, without locks.
 //!
 //! Every policer is handed `now` in ticks of a monotonic clock that all workers read alike (the TSC, once per
-//! burst); a worker may come with a `now` somewhat older than another's. A packet that is refused costs loads only;
-//! one that passes costs one compare-and-swap; an unlimited policer stores nothing.
+//! burst); a worker may come with a `now` somewhat older than another's. A packet that is red costs loads only; one
+//! that is green or yellow costs one compare-and-swap, also where yellow ones are dropped; an unlimited policer
+//! stores nothing.
 //!
 //! - [`rate`]: rates, bursts and their units as an operator writes them.
 //! - [`config`]: what can be said of a policer.
@@ -111,16 +112,7 @@ impl Policer {
 
     /// Writes down how fast packets are earned.
     fn note_pace(&self, config: &Config) {
-        let ((peak, _), plus) = (config.second(), |a: Rate, b: Rate| match (a, b) {
-            (Rate::PerSecond(a), Rate::PerSecond(b)) => Rate::PerSecond(a.saturating_add(b)),
-            _ => Rate::Unlimited,
-        });
-        let depth = Policer::depth(config);
-        let rate = match config.kind {
-            Kind::Single | Kind::Rfc2697 => config.rate,
-            Kind::Rfc2698 => peak,
-            Kind::Rfc4115 => plus(config.rate, peak),
-        };
+        let (rate, depth) = Policer::pace(config);
         let (unit, tokens) = match config.unit {
             Unit::Packets => (0, 1),
             Unit::Bits => ((depth / UNITS).clamp(1, 1_500), 8 * (depth / UNITS).clamp(1, 1_500)),
@@ -182,7 +174,7 @@ impl Policer {
     /// to earn what it can hold now. So changes that are made again and again refill nothing.
     fn stays_full(&self, was_full: bool, now: u64) -> bool {
         let (step, unit) = (self.step.load(Ordering::Relaxed), self.unit.load(Ordering::Relaxed));
-        let depth = Policer::depth(&self.config());
+        let (_, depth) = Policer::pace(&self.config());
         let fills = (u128::from(depth.checked_div(unit).unwrap_or(depth)) * u128::from(step)) >> 16;
         let changed = self.changed.swap(now.saturating_add(1), Ordering::Relaxed);
         let full = was_full && (changed == 0 || u128::from((now + 1).saturating_sub(changed)) >= fills);
@@ -192,13 +184,20 @@ impl Policer {
         full
     }
 
-    /// What can come at once before any is red.
-    fn depth(config: &Config) -> u64 {
-        let (_, excess) = config.second();
+    /// How fast what passes can come, and how much of it at once: what is yellow, too, unless that is dropped.
+    fn pace(config: &Config) -> (Rate, u64) {
+        let (peak, excess) = config.second();
+        let both = match (config.rate, peak) {
+            (Rate::PerSecond(rate), Rate::PerSecond(peak)) => Rate::PerSecond(rate.saturating_add(peak)),
+            _ => Rate::Unlimited,
+        };
         match config.kind {
-            Kind::Single => config.burst,
-            Kind::Rfc2698 => excess,
-            Kind::Rfc2697 | Kind::Rfc4115 => config.burst.saturating_add(excess),
+            Kind::Single => (config.rate, config.burst),
+            Kind::Rfc2698 if config.yellow == Verdict::Drop => (config.rate, config.burst.min(excess)),
+            _ if config.yellow == Verdict::Drop => (config.rate, config.burst),
+            Kind::Rfc2697 => (config.rate, config.burst.saturating_add(excess)),
+            Kind::Rfc2698 => (peak, excess),
+            Kind::Rfc4115 => (both, config.burst.saturating_add(excess)),
         }
     }
 
@@ -270,7 +269,8 @@ impl Policer {
         }
     }
 
-    /// What could pass now; `None` when it refuses nothing: it is unlimited, or red packets go on, too.
+    /// What could pass now; `None` when it refuses nothing: it is unlimited, or red packets go on, too. Where yellow packets are dropped,
+    /// only green ones pass.
     ///
     /// Where bytes count, 1,500 of them stand for a packet, or fewer where the burst would hold only a few packets.
     #[inline]
@@ -280,7 +280,7 @@ impl Policer {
         }
         let (tokens, depth) = match &self.inner {
             Inner::Single(bucket) => bucket.fill(now)?,
-            Inner::Coloured(meter) => meter.fill(now)?,
+            Inner::Coloured(meter) => meter.fill(now, self.action(Colour::Yellow) != Verdict::Drop)?,
         };
         let (step, unit) = (self.step.load(Ordering::Relaxed), self.unit.load(Ordering::Relaxed));
         let fill = Fill { tokens, depth, step, unit, empty: tokens == 0 };

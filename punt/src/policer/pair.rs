@@ -72,28 +72,31 @@ impl Pairs {
     /// A slot for a pair that has none: a free one, or that of the pair that was quiet for longest, if any was. `clock` is the reason's.
     #[cold]
     pub fn place(&self, clock: &AtomicU64, key: u64, epoch: u32) -> Option<usize> {
-        let (slot, wanted) = self.longest_quiet(key);
+        let (slot, wanted) =
+            Pairs::near(key).map(|slot| (slot, self.wanted(slot))).min_by_key(|it| it.1).unwrap_or_default();
         (wanted <= u64::from(epoch).saturating_sub(1)).then(|| {
             self.0[slot].begin(clock, key, 0);
             slot
         })
     }
 
-    /// The same, even if none was quiet. It is not counted as one more.
+    /// The same, even if none was quiet; then rather that of a pair without a ceiling, for with its place a pair forgets where it stands with
+    /// that. It is not counted as one more.
     #[cold]
     pub fn replace(&self, clock: &AtomicU64, key: u64, epoch: u32) -> &Pair {
-        let pair = &self.0[self.longest_quiet(key).0];
+        let has_ceiling = |slot: usize| self.0[slot].empty.load(Ordering::Relaxed) != 0;
+        let slot = Pairs::near(key).min_by_key(|slot| (has_ceiling(*slot), self.wanted(*slot)));
+        let pair = &self.0[slot.unwrap_or_default()];
         pair.begin(clock, key, u64::from(epoch) + 1);
         pair
     }
 
-    /// Where a pair may be placed, and when something was wanted there, in epochs from 1; 0 where nobody is.
-    fn longest_quiet(&self, key: u64) -> (usize, u64) {
-        let wanted = |slot: usize| match self.0[slot].key.load(Ordering::Relaxed) {
+    /// When something was wanted in a place, in epochs from 1; 0 where nobody is.
+    fn wanted(&self, slot: usize) -> u64 {
+        match self.0[slot].key.load(Ordering::Relaxed) {
             0 => 0,
             _ => self.0[slot].wanted.load(Ordering::Relaxed).max(1),
-        };
-        Pairs::near(key).map(|slot| (slot, wanted(slot))).min_by_key(|it| it.1).unwrap_or_default()
+        }
     }
 }
 

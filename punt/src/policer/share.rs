@@ -16,8 +16,9 @@
 //! on a clock of their [class](super::class_share) as interfaces do on that of their reason.
 //!
 //! All state is one bounded table of sources and one of interfaces, found by a hash with a secret that changes, and
-//! shared by all workers. A packet that is refused stores nothing. Who falls out of the table is a newcomer when
-//! it comes again. Only fairness is at stake here: that a reason keeps its rate is its policer's business.
+//! shared by all workers. A packet that is refused stores nothing about its source; that tokens are short, and that
+//! its interface and its reason want some, is stored once an epoch. Who falls out of the table is a newcomer when it
+//! comes again. Only fairness is at stake here: that a reason keeps its rate is its policer's business.
 
 use super::activity::{Activity, EPOCHS};
 use super::ceiling::Ceiling;
@@ -188,10 +189,13 @@ impl Share {
         seat: &Seat<'_>,
         bytes: u32,
     ) -> Result<Of, Refused> {
+        // What is demoted takes of the lower class what is there, and nothing of this one.
+        if limits.policer.would_demote(now, bytes) {
+            gate.class = None;
+            return Ok(Of::Rest);
+        }
         let of_class = match gate.class {
             Some(known) => known,
-            // What is demoted takes of the lower class what is there.
-            None if limits.policer.would_demote(now, bytes) => return Ok(Of::Rest),
             None => *gate.class.insert(self.class_gate(now, limits, gate)),
         };
         if let Some(taken) = gate.fits(&of_class, seat) {
@@ -237,10 +241,11 @@ impl Share {
         }
         let epoch = self.epoch_at(now);
         gate.pair = self.pairs.find(key).or_else(|| self.pairs.place(&of.clock, key, epoch));
-        let Some(fill) = fill else { return Gate { free: true, ..gate } };
         if let Some(pair) = gate.pair {
+            // Also where there are only ceilings, or the pair would count as quiet, and another would have its place.
             of.interfaces.add_once(&self.pairs[pair].wanted, epoch);
         }
+        let Some(fill) = fill else { return Gate { free: true, ..gate } };
         if fill.empty {
             return Gate { shut: Some(Refused::Reason), ..gate };
         }

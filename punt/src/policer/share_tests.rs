@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policer::{Limit, Shape, Verdict};
+use crate::policer::{Config, Kind, Limit, Shape, Unit, Verdict};
 
 const HZ: u64 = 1_000_000_000; // a tick is a nanosecond
 const RATE: u64 = 600;
@@ -34,6 +34,10 @@ impl Punt {
             policer: Policer::packets(Limit::new(rate, burst), HZ, 0),
             gates: RefCell::default(),
         }
+    }
+
+    fn with(config: &Config) -> Punt {
+        Punt { policer: Policer::new(config, HZ, 0), ..Punt::new(RATE, BURST) }
     }
 
     fn limits(&self) -> Limits<'_> {
@@ -103,10 +107,18 @@ fn a_lone_source_has_the_whole_rate_and_the_whole_burst() {
 
 /// What 100 quiet sources lose, and what each flood gets that begins when they have been there for a second.
 fn beside(floods: impl IntoIterator<Item = Stream>, rate: u64, burst: u64) -> (u64, Vec<u64>) {
-    let punt = Punt::new(rate, burst);
-    let mut streams = vec![Stream::new(1, 1, 100, rate / 3, 0)];
+    beside_in(&Punt::new(rate, burst), floods, rate / 3, (rate, burst))
+}
+
+fn beside_in(
+    punt: &Punt,
+    floods: impl IntoIterator<Item = Stream>,
+    quiet: u64,
+    (rate, burst): (u64, u64),
+) -> (u64, Vec<u64>) {
+    let mut streams = vec![Stream::new(1, 1, 100, quiet, 0)];
     streams.extend(floods);
-    run(&punt, &mut streams, 4);
+    run(punt, &mut streams, 4);
     let passed: u64 = streams.iter().map(|stream| stream.passed).sum();
     // What the quiet ones leave goes to the floods; a part of one burst may lie in reserve.
     assert!(passed <= rate * 4 + burst, "{passed}");
@@ -151,6 +163,27 @@ fn nor_beside_a_flooder_of_their_own_and_spoofed_sources_of_another_interface() 
     assert_eq!(lost, 0);
     // Half of the rate is the other interface's; of their own half, the flooder has what they leave.
     assert!(got[0] > 200 && got[1] < 1_300, "{got:?}");
+}
+
+/// What is yellow is as good as red then, and there is plenty of it. The quiet ones do not come in step with tokens.
+#[test]
+fn nor_where_yellow_packets_are_dropped() {
+    for kind in [Kind::Rfc2697, Kind::Rfc2698, Kind::Rfc4115] {
+        let config = Config {
+            kind,
+            peak: (kind != Kind::Rfc2697).then_some(Rate::PerSecond(10_000)),
+            excess: Some(10_000),
+            yellow: Verdict::Drop,
+            ..Config::packets(Rate::PerSecond(RATE), BURST)
+        };
+        for flood in [Stream::new(1, 1_000, 1, 1_000_000, HZ), Stream::new(2, 1_000, 65_536, 1_000_000, HZ)] {
+            assert_eq!(
+                beside_in(&Punt::with(&config), [flood], RATE / 3 - 7, (RATE, BURST)).0,
+                0,
+                "{kind:?}"
+            );
+        }
+    }
 }
 
 /// A flood of interface 2: so many sources, packets a second, seconds.
@@ -311,6 +344,51 @@ fn ceilings_hold_even_when_there_is_plenty() {
     punt.of.set_source_rate(Rate::Unlimited, HZ);
     punt.of.set_interface_rate(Rate::Unlimited, HZ);
     assert!((0..1_000).all(|_| punt.offer(11 * HZ, 1, 1)));
+}
+
+#[test]
+fn an_interface_that_others_come_beside_stays_at_its_ceiling() {
+    let punt = Punt { policer: Policer::packets(Limit::UNLIMITED, HZ, 0), ..Punt::new(1, 1) };
+    punt.of.set_interface_rate(Rate::PerSecond(1), HZ);
+    let passed = |now| (0..100).filter(|_| punt.offer(now, 1, 1)).count();
+    assert_eq!(passed(0), 16);
+    // As many pairs of another reason as make the table full twice, all of them active.
+    let (of, policer) = (ReasonShare::new(4), Policer::packets(Limit::new(1_000_000, 1_000_000), HZ, 0));
+    let limits = Limits { share: &of, policer: &policer, ..punt.limits() };
+    for interface in 0..4_096 {
+        let taken =
+            punt.share.take(&mut Gates::default(), 1, &limits, interface, Source::ip4([10, 0, 0, 1]), 60);
+        assert_eq!(taken, Ok(()));
+    }
+    assert_eq!(passed(2), 0);
+}
+
+/// It takes of the lower class what is there, whatever others of the burst found in their own.
+#[test]
+fn what_is_demoted_is_not_refused_for_a_class_that_another_packet_found_full() {
+    let config = Config {
+        kind: Kind::Rfc2698,
+        unit: Unit::Bits,
+        peak: Some(Rate::PerSecond(8_000_000)),
+        excess: Some(1_000_000),
+        yellow: Verdict::Demote(Class::Miss),
+        ..Config::packets(Rate::PerSecond(8), 200)
+    };
+    let punt = Punt::with(&config);
+    punt.budget.set(Class::Except, 0, Rate::PerSecond(1), 0).expect("it fits");
+    while punt.budget.take(Class::Except, 0) {}
+    let take = |source, bytes| {
+        punt.share.take(
+            &mut punt.gates.borrow_mut(),
+            0,
+            &punt.limits(),
+            1,
+            Source::ip4([10, 0, 0, source]),
+            bytes,
+        )
+    };
+    assert_eq!(take(1, 100), Err(Refused::Class), "it is green");
+    assert_eq!(take(2, 300), Ok(()), "it is yellow");
 }
 
 #[test]

@@ -90,9 +90,12 @@ impl Shared {
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
-    /// For how long it is drained at the end.
-    pub fn patience(&self) -> Duration {
-        Duration::from_micros(self.patience.load(Ordering::Relaxed))
+    /// Whether a client has had its time at the end, which has begun at `begun`: it has taken nothing since `waits`, and may still, or it takes
+    /// what is there too slowly.
+    pub fn is_late(&self, begun: Instant, waits: Option<Instant>, now: Instant) -> bool {
+        let patience = Duration::from_micros(self.patience.load(Ordering::Relaxed));
+        let takes_nothing = waits.is_some_and(|since| now - since.max(begun) >= patience);
+        takes_nothing || now - begun >= DRAIN
     }
 }
 
@@ -151,8 +154,8 @@ impl Running {
         self.inject.as_ref().map(|(_, counts)| counts)
     }
 
-    /// Tells the thread to stop when its client has taken what is there, or has had `patience` and takes nothing now, and does not wait for
-    /// it, so that many can stop at once. What is said first holds.
+    /// Tells the thread to stop when its client has taken what is there, or has taken nothing for as long as `patience`, or after a second, and
+    /// does not wait for it, so that many can stop at once. What is said first holds.
     pub fn ask_to_stop(&self, patience: Duration) {
         if !self.shared.stop.load(Ordering::Relaxed) {
             self.shared.patience.store(patience.as_micros() as u64, Ordering::Relaxed);
@@ -365,8 +368,7 @@ impl Pump {
     /// Whether everything is written that was there when it was to stop, or it takes too long.
     fn is_over(&mut self, now: Instant) -> bool {
         let begun = *self.stopping.get_or_insert(now);
-        let patience = if self.waits.is_some() { self.shared.patience() } else { DRAIN };
-        let late = now - begun >= patience;
+        let late = self.shared.is_late(begun, self.waits, now);
         if self.batch.is_empty() {
             return true;
         }

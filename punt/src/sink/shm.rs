@@ -17,7 +17,7 @@ use nix::sys::time::TimeSpec;
 
 use super::books::{Books, Run};
 use super::connection::{Connection, is_untaken};
-use super::running::{DRAIN, IDLE, PROBE, STUCK, Shared, State};
+use super::running::{IDLE, PROBE, STUCK, Shared, State};
 use super::{Facts, Sink};
 use crate::inject::{Inject, Injected, Judge};
 use crate::lane::Lane;
@@ -316,8 +316,7 @@ impl Server {
     /// Whether the client has read what was there when it was to stop, or it takes too long.
     fn is_over(&mut self, found: &Found, now: Instant) -> bool {
         let begun = *self.stopping.get_or_insert(now);
-        let patience = if found.progress { DRAIN } else { self.shared.patience() };
-        let late = now - begun >= patience;
+        let late = self.shared.is_late(begun, self.waits, now);
         let empty = !found.more && self.lanes.iter().all(|lane| lane.ring.is_empty());
         for lane in self.lanes.iter().filter(|_| late) {
             lane.ring.discard(u64::MAX, |tally| {

@@ -189,6 +189,39 @@ fn a_hundred_quiet_sources_lose_nothing_beside_a_flood() {
     }
 }
 
+/// A policer that counts bits: one large frame takes what twenty small ones would.
+#[test]
+fn nor_where_the_limit_is_one_of_bits_and_the_flood_is_of_large_frames() {
+    for (rate, burst) in [("4000000bps", "60000B"), ("1000000bps", "30000B"), ("20000000bps", "500000B")] {
+        for (interface, sources) in [(1, 1), (1, 64), (2, 1), (2, 65_536)] {
+            if sources == 64 && burst != "500000B" {
+                // Of 40 large frames at once not enough can be kept from as many flooders, of whom each may have a few before it is known.
+                continue;
+            }
+            let mut office = Office::new(1);
+            let policer = format!(
+                r#"{{"what": "reason:local.bgp", "type": "single", "rate": "{rate}", "burst": "{burst}"}}"#
+            );
+            office.set("policer.set", &policer);
+            // 100 of them, with a tenth of the smallest rate.
+            let quiet = Stream::new(BGP, 1, 1, 100, 193);
+            let mut flood = Stream::new(BGP, interface, 1_000, sources, 200_000).after(1);
+            flood.packet.bytes = 1_500;
+            let (mut team, mut delivered, mut of_flood) = (office.workers(), 0, 0);
+            run(&office, &mut team, &[quiet, flood], 0..4, |_, got| match got.source {
+                1..=100 => delivered += 1,
+                _ => of_flood += 1,
+            });
+            let what = format!("{rate}, {sources} flooders behind interface {interface}");
+            assert_eq!(delivered, quiet.sent(4 * HZ), "{what}");
+            // What the quiet ones leave is the flood's, but for what is kept.
+            let bits: u64 = rate.trim_end_matches("bps").parse().expect("a number");
+            let most = (bits / 8 * 3 - delivered * 60) / 1_500;
+            assert!(of_flood * 10 >= most * 8, "{of_flood} of {most}, {what}");
+        }
+    }
+}
+
 #[test]
 fn nor_with_two_workers() {
     for (what, flood) in [

@@ -67,6 +67,7 @@ fn what_only_a_session_makes_is_left_out_and_said() {
             "# the registration of udp:7 for sink theirs is left out: the sink theirs is a session's, and ends with that",
             "# passive:ip4 is left out: the sink theirs is a session's, and ends with that",
             "# what is set of the reason local.udp-5000 is left out: nothing in this file makes that",
+            "# what is set of the reason local.udp-5000@3 is left out: nothing in this file makes that",
             "# the policer of passive:ip4 is left out: that is not in this file",
             "# the policer of reason:local.udp-5000 is left out: that is not in this file",
         ]
@@ -122,6 +123,41 @@ fn the_reason_of_one_registration_is_saved_by_the_place_of_that() {
     let rows = super::rows(&mut control, "reason.list", &["name", "rate"]);
     assert!(rows.contains(&json!([reason, 20_000])), "{rows:?}");
     assert!(!saved_for_good(&mut control).contains("[reason"));
+}
+
+/// A file has its registrations made before its reasons are set, and so they inherit nothing there.
+#[test]
+fn what_a_registration_with_a_source_has_of_its_reason_is_saved_with_it() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    must(&mut control, "sink.add", json!({"name": "a", "target": "null"}));
+    must(
+        &mut control,
+        "reason.set",
+        json!({"name": "local.bfd", "action": "drop", "rate": 7, "source_rate": 3}),
+    );
+    let policer = json!({"what": "reason:local.bgp", "type": "rfc2697", "rate": 7, "burst": 9, "excess": 10});
+    must(&mut control, "policer.set", policer);
+    for matching in ["udp:3784", "tcp:179"] {
+        must(&mut control, "register", json!({"match": matching, "source": "10.0.0.7", "sink": "a"}));
+    }
+    let scoped = |control: &mut Control| -> Vec<Vec<Value>> {
+        let rows = super::rows(control, "reason.list", &["name", "action", "rate", "source_rate", "policer"]);
+        let rows = rows.into_iter().filter_map(|row| row.as_array().cloned());
+        rows.filter(|row| row[0].as_str().is_some_and(|name| name.contains('@')))
+            .map(|row| row[1..].to_vec())
+            .collect()
+    };
+    let before = scoped(&mut control);
+    assert_eq!(before[0][..3], [json!("drop"), json!(7), json!(3)]);
+    let text = saved_for_good(&mut control);
+    // As a start does it: nothing of this is there.
+    let nothing = text.split("\n[[sink]]").next().expect("it begins").to_owned();
+    must(&mut control, "config.apply", json!({ "text": nothing }));
+    assert_eq!(scoped(&mut control), Vec::<Vec<Value>>::new());
+    must(&mut control, "config.apply", json!({ "text": text }));
+    assert_eq!(scoped(&mut control), before);
+    saved_for_good(&mut control);
 }
 
 #[test]

@@ -199,7 +199,7 @@ pub struct ReasonRow {
     /// Its policer in words, if rate and burst do not say all of it.
     #[serde(default)]
     pub policer: Option<String>,
-    /// Packets per second that one source is sure of when the rate runs short.
+    /// Packets per second that no source exceeds, whatever there is to spare.
     #[serde(default)]
     pub source_rate: Option<Rate>,
     /// The same for all sources behind one ingress interface.

@@ -26,7 +26,7 @@ pub struct ReasonSet {
     /// What happens to the packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
-    /// Packets per second that one source is sure of when the rate runs short.
+    /// Packets per second that no source exceeds, whatever there is to spare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_rate: Option<Rate>,
     /// The same for all sources behind one ingress interface.

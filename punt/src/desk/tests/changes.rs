@@ -82,6 +82,28 @@ fn a_target_that_cannot_be_opened_leaves_what_was_there() {
     assert_eq!(office.desk.sink_rows()[0].target, Target::Null);
 }
 
+/// Its packets count under an errno, and not as lost in a ring that nobody empties.
+#[test]
+fn a_sink_that_cannot_be_opened_again_is_suspended() {
+    let mut office = Office::new();
+    office.desk.add_sink(&of("a", "unix:/run/a", None)).expect("a new sink");
+    office.register("udp:3784", "a");
+    let change = |desk: &mut Desk| {
+        // The thread of the one that goes has ended when the next begins.
+        desk.change_sink(&of("a", "null", None))?;
+        desk.delete_sink("none")
+    };
+    office.told.lock().missing.push("unix:/run/a".to_owned());
+    office.desk.together(change).expect_err("there is no such sink");
+    let (fate, _, got) = office.punt(&Packet::udp("10.0.1.7", 3784));
+    assert_eq!((fate, got), (Fate::Accepted, vec![]));
+    let row = &office.desk.sink_rows()[0];
+    assert_eq!(
+        (row.target.to_string(), row.counters.errors.get("EIO")),
+        ("unix:/run/a".to_owned(), Some(&1))
+    );
+}
+
 #[test]
 fn a_registration_with_another_limit_and_snaplen_keeps_its_id_and_counts_on() {
     let mut office = Office::with_sinks(&["a"]);

@@ -183,6 +183,8 @@ struct Told {
     running: Vec<(String, usize)>,
     /// Who was asked to end, and who was waited for.
     ends: Vec<String>,
+    /// Targets that cannot be opened any more.
+    missing: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -190,7 +192,8 @@ struct NoThreads(Arc<Mutex<Told>>);
 
 impl Means for NoThreads {
     fn open(&self, sink: Arc<Sink>, target: &Target) -> Result<Arc<dyn Open>, String> {
-        if target.to_string().contains("missing") {
+        let text = target.to_string();
+        if text.contains("missing") || self.0.lock().missing.contains(&text) {
             return Err(format!("{target} cannot be opened"));
         }
         self.0.lock().running.push((sink.name.clone(), sink.slot));

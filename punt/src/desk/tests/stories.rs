@@ -256,13 +256,16 @@ fn rings_take_no_more_than_they_may() {
     assert_eq!(office.desk.registration_rows().len(), 1);
     assert_eq!(office.takers(&bgp()), []);
     // What is set stays as it was when there is no room for what was asked.
-    let refused = office.desk.set_reason(&reason(r#"{"name":"local.bfd","class":"route","burst":9000}"#));
+    let wanted = r#"{"name":"local.bfd","class":"route","burst":9000,"source_rate":1,"interface_rate":1}"#;
+    let refused = office.desk.set_reason(&reason(wanted));
     assert!(refused.expect_err("no room").to_string().starts_with("the rings of sink a for class route"));
     office.commit();
     let bfd = office.punt(&Packet::udp("10.0.1.7", 3784)).2;
     assert_eq!((bfd[0].class, bfd.len()), (Class::Link, 1));
     let row = office.desk.reason_rows().into_iter().find(|row| row.name == "local.bfd").expect("a row");
     assert_eq!(row.burst, Some(8000));
+    let bfd = office.desk.by_index(office.desk.named("local.bfd").expect("it is there"));
+    assert!(!bfd.expect("it is there").share.has_ceilings());
 }
 
 #[test]
@@ -502,6 +505,27 @@ fn a_redirection_stays_for_interfaces_that_nobody_asked_for() {
     assert!(matches!(entry.passive.of(1).map(|it| &it.to), Some(PassiveTo::Redirect(5))));
 }
 
+/// A class is that of a queue, and what is redirected waits in none.
+#[test]
+fn what_is_demoted_is_redirected_nevertheless() {
+    let mut office = Office::new();
+    let to = Towards::Redirect { interface: "lan".to_owned(), via: None, way: 5 };
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Operator).expect("it can be so");
+    let set = |red: &str| {
+        format!(r#"{{"what": "passive:ip4", "type": "single", "rate": 1, "burst": 1, "red": "{red}"}}"#)
+    };
+    for (red, passes) in [("drop", 1), ("demote:sample", 3), ("pass", 3)] {
+        office.desk.set_policer(&policer(&set(red))).expect("it is there");
+        office.commit();
+        let base = office.desk.named("ip4.unclaimed").expect("it is there");
+        let guard = office.reader.enter();
+        let entry = office.desk.tables.reasons.get(base, &guard).expect("it is there");
+        let passive = entry.passive.of(1).expect("it is set");
+        assert_eq!((0..3).filter(|_| office.outbox.redirect(passive, 60, HZ)).count(), passes, "{red}");
+        office.reader.offline();
+    }
+}
+
 #[test]
 fn every_packet_is_in_the_books_once() {
     let mut office = Office::with_sinks(&["a", "b"]);
@@ -599,6 +623,26 @@ fn a_registration_from_a_source_has_what_an_operator_set_of_its_reason() {
     office.desk.register(wanted("udp:3784", "b").from("10.0.1.7/32")).expect("nobody is in the way");
     office.commit();
     assert_eq!(office.punt(&Packet::udp("10.0.1.7", 3784)).0, Fate::ActionDrop);
+}
+
+/// Or it would be gone after a restart.
+#[test]
+fn what_a_reason_has_of_another_is_set_of_it() {
+    let mut office = Office::with_sinks(&["a"]);
+    let set = r#"{"name": "local.bgp", "rate": 77, "action": "drop"}"#;
+    office.desk.set_reason(&reason(set)).expect("it can be so");
+    let limit =
+        r#"{"what": "reason:local.bgp", "type": "single", "rate": 7, "burst": 7, "red": "demote:miss"}"#;
+    office.desk.set_policer(&policer(limit)).expect("it is there");
+    let id = office.desk.register(wanted("tcp:179", "a").from("10.0.1.7/32")).expect("nobody is in the way");
+    office.commit();
+    let name = format!("local.bgp@{id}");
+    let its = office.desk.set_reasons().into_iter().find(|it| it.name == name);
+    assert_eq!(its, Some(reason(&set.replace("local.bgp", &name))));
+    let its: Vec<_> = office.desk.set_limits().1.into_iter().map(|it| it.what.to_string()).collect();
+    assert_eq!(its, ["reason:local.bgp".to_owned(), format!("reason:{name}")]);
+    office.desk.unregister(id).expect("it is registered");
+    assert_eq!((office.desk.set_reasons().len(), office.desk.set_limits().1.len()), (1, 1));
 }
 
 #[test]
@@ -733,6 +777,53 @@ fn a_policer_that_is_taken_back_has_the_limit_of_what_it_polices() {
     office.commit();
     assert_eq!(config(&office), Config::packets(Rate::PerSecond(50), 5));
     assert!(office.desk.set_limits().1.is_empty());
+}
+
+#[test]
+fn a_passive_entry_without_a_limit_whose_policer_is_taken_back_has_its_reasons_again() {
+    let mut office = Office::with_sinks(&["a"]);
+    let to = Towards::Sink("a".to_owned());
+    office.desk.set_passive(PassiveFamily::Ip4, None, to, None, None, Life::Config).expect("there is room");
+    office
+        .desk
+        .set_reason(&reason(r#"{"name": "ip4.unclaimed", "rate": 1, "burst": 3}"#))
+        .expect("it can be so");
+    let set = r#"{"what": "passive:ip4", "type": "single", "rate": 1, "burst": 5}"#;
+    office.desk.set_policer(&policer(set)).expect("it is there");
+    office.commit();
+    let accepted = |office: &mut Office, now| {
+        let packet = Packet::udp("10.0.1.7", 9);
+        (0..20).filter(|_| office.punt_at(&packet, now).0 == Fate::Accepted).count()
+    };
+    assert_eq!(accepted(&mut office, HZ), 5);
+    office.desk.reset_policer(&Policed::Passive { family: PassiveFamily::Ip4, interface: None });
+    office.commit();
+    assert_eq!(accepted(&mut office, 2 * HZ), 3);
+}
+
+#[test]
+fn a_class_has_no_packets_of_which_a_worker_has_not_counted_all_yet() {
+    let office = Office::new();
+    let bfd =
+        office.desk.by_index(office.desk.named("local.bfd").expect("it is there")).expect("it is there");
+    // It counts what is demoted at once, and all packets of a burst at its end.
+    bfd.counts[0].demoted[Class::Route as usize].accepted.add(1);
+    let packets =
+        |class| office.desk.class_rows().into_iter().find(|row| row.name == class).map(|row| row.packets);
+    assert_eq!((packets(Class::Link), packets(Class::Route)), (Some(0), Some(1)));
+}
+
+#[test]
+fn who_takes_a_sink_over_takes_it_with_the_policer_that_was_set() {
+    let mut office = Office::with_sinks(&["a"]);
+    let set = r#"{"what": "sink:a", "type": "single", "rate": 7, "burst": 7}"#;
+    office.desk.set_policer(&policer(set)).expect("it is there");
+    let again = SinkAdd { rate: Some(Rate::PerSecond(50)), ..sink("a") };
+    office.desk.take_over_sink(&again).expect("it is there");
+    assert_eq!(office.desk.sink_list()[0].rate, Some(Rate::PerSecond(7)));
+    assert_eq!(office.desk.set_limits().1.len(), 1);
+    office.desk.reset_policer(&Policed::Sink("a".to_owned()));
+    assert_eq!(office.desk.sink_list()[0].rate, Some(Rate::PerSecond(50)));
 }
 
 #[test]

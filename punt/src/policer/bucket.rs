@@ -192,8 +192,9 @@ impl Bucket {
         self.unit
     }
 
-    /// Other terms from now on; what was earned stays, up to the new burst.
-    pub(crate) fn set(&self, limit: Limit, now: u64) {
+    /// Other terms from now on; what was earned stays, up to the new burst, and with `stays_full` what is full is full again. Returns whether it
+    /// was full.
+    pub(crate) fn set(&self, limit: Limit, now: u64, stays_full: bool) -> bool {
         let mut held = self.limit.lock();
         *held = limit;
         let new = Read::of(limit, self.unit, self.hz);
@@ -203,10 +204,12 @@ impl Bucket {
         self.terms[(state & 1 ^ 1) as usize].write(new);
         loop {
             let old = self.terms[(state & 1) as usize].read();
-            let tokens = if old.scale.unlimited() {
+            let units = self.units(state, old, now);
+            let full = old.scale.unlimited() || units >= old.scale.depth;
+            let tokens = if old.scale.unlimited() || (full && stays_full) {
                 new.scale.depth
             } else {
-                convert(self.units(state, old, now), old.fraction, new.fraction).min(new.scale.depth)
+                convert(units, old.fraction, new.fraction).min(new.scale.depth)
             };
             let position = if new.scale.unlimited() {
                 state >> 1
@@ -215,7 +218,7 @@ impl Bucket {
             };
             let next = position << 1 | state & 1 ^ 1;
             match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
+                Ok(_) => return full,
                 Err(newer) => state = newer,
             }
         }
@@ -232,24 +235,6 @@ impl Bucket {
             if terms.scale.unlimited() || Scale::earned(state >> 1, here) <= terms.scale.depth {
                 return;
             }
-            let next = Scale::back(here, terms.scale.depth) << 1 | state & 1;
-            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(newer) => state = newer,
-            }
-        }
-    }
-
-    /// Makes it full.
-    pub(crate) fn fill_up(&self, now: u64) {
-        let _held = self.limit.lock();
-        let mut state = self.state.load(Ordering::Acquire);
-        loop {
-            let terms = self.terms[(state & 1) as usize].read();
-            if terms.scale.unlimited() {
-                return;
-            }
-            let here = terms.scale.position(now.saturating_sub(self.start));
             let next = Scale::back(here, terms.scale.depth) << 1 | state & 1;
             match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return,

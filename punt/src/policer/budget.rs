@@ -273,14 +273,14 @@ impl Budget {
         for class in Class::ALL {
             let part = &self.classes[class as usize];
             if shape.classes[class as usize] != held.classes[class as usize] {
-                part.meter.set(&shape.meter(class), now);
+                part.meter.set(&shape.meter(class), now, false);
             }
             part.kept.store(shape.kept_above(class), Ordering::Relaxed);
             part.depth.store(shape.depth(class), Ordering::Relaxed);
             part.step.store(shape.step(class, self.hz), Ordering::Relaxed);
         }
         if shape.limit() != held.limit() {
-            self.total.set(shape.limit(), now);
+            self.total.set(shape.limit(), now, false);
         }
         *held = shape;
         Ok(())

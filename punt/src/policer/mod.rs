@@ -132,7 +132,9 @@ impl Policer {
     pub fn with_config(&self, config: &Config, now: u64) -> Policer {
         let (new, old) = (Policer::new(config, self.hz, now), self.config());
         new.changed.store(self.changed.load(Ordering::Relaxed), Ordering::Relaxed);
-        if new.stays_full(self.is_full(now), now) {
+        let (was_full, may_fill) = (self.is_full(now), new.may_fill(config, now));
+        new.note_change(was_full, may_fill, now);
+        if was_full && may_fill {
             return new;
         }
         let (first, second) = match &self.inner {
@@ -170,18 +172,21 @@ impl Policer {
         }
     }
 
-    /// Whether one that was full before a change may be full after it: if, since the last change that gave or took something, it had the time
-    /// to earn what it can hold now. So changes that are made again and again refill nothing.
-    fn stays_full(&self, was_full: bool, now: u64) -> bool {
+    /// Whether what was full before a change to `after` may be full after it: if, since the last change that gave or took something, it had
+    /// the time to earn what it can hold then. So changes that are made again and again refill nothing.
+    fn may_fill(&self, after: &Config, now: u64) -> bool {
         let (step, unit) = (self.step.load(Ordering::Relaxed), self.unit.load(Ordering::Relaxed));
-        let (_, depth) = Policer::pace(&self.config());
+        let (_, depth) = Policer::pace(after);
         let fills = (u128::from(depth.checked_div(unit).unwrap_or(depth)) * u128::from(step)) >> 16;
-        let changed = self.changed.swap(now.saturating_add(1), Ordering::Relaxed);
-        let full = was_full && (changed == 0 || u128::from((now + 1).saturating_sub(changed)) >= fills);
-        if was_full && !full {
-            self.changed.store(changed, Ordering::Relaxed);
+        let changed = self.changed.load(Ordering::Relaxed);
+        changed == 0 || u128::from((now + 1).saturating_sub(changed)) >= fills
+    }
+
+    /// Notes a change, unless it left less than there was.
+    fn note_change(&self, was_full: bool, may_fill: bool, now: u64) {
+        if may_fill || !was_full {
+            self.changed.store(now.saturating_add(1), Ordering::Relaxed);
         }
-        full
     }
 
     /// How fast what passes can come, and how much of it at once: what is yellow, too, unless that is dropped.
@@ -198,18 +203,6 @@ impl Policer {
             Kind::Rfc2697 => (config.rate, config.burst.saturating_add(excess)),
             Kind::Rfc2698 => (peak, excess),
             Kind::Rfc4115 => (both, config.burst.saturating_add(excess)),
-        }
-    }
-
-    /// After a change: full if it was and may be.
-    fn keep_full(&self, before: &Config, was_full: bool, now: u64) {
-        let after = self.config();
-        let same = (before.burst, before.excess, before.kind) == (after.burst, after.excess, after.kind);
-        if !same && self.stays_full(was_full, now) {
-            match &self.inner {
-                Inner::Single(bucket) => bucket.fill_up(now),
-                Inner::Coloured(meter) => meter.fill_up(now),
-            }
         }
     }
 
@@ -325,15 +318,7 @@ impl Policer {
 
     /// Another committed rate and burst from now on, while workers take; what was earned stays, up to the burst, and what is full stays full.
     pub fn set(&self, limit: Limit, now: u64) {
-        let (before, was_full) = (self.config(), self.is_full(now));
-        match &self.inner {
-            Inner::Single(bucket) => bucket.set(limit, now),
-            Inner::Coloured(meter) => {
-                meter.set(&Config { rate: limit.rate, burst: limit.burst, ..meter.config() }, now);
-            }
-        }
-        self.note_pace(&self.config());
-        self.keep_full(&before, was_full, now);
+        self.change(&Config { rate: limit.rate, burst: limit.burst, ..self.config() }, now);
     }
 
     /// Any other figures from now on, while workers take; what was earned stays, up to the bursts, and what is full stays full, but not
@@ -342,20 +327,30 @@ impl Policer {
     /// Returns `false`, and changes nothing, when it takes [another policer](Policer::with_config): from a single
     /// bucket to two or back, or from packets to bytes or back.
     pub fn configure(&self, config: &Config, now: u64) -> bool {
-        let (before, was_full) = (self.config(), self.is_full(now));
-        match &self.inner {
-            Inner::Single(bucket) if config.kind == Kind::Single && config.unit == bucket.unit() => {
-                bucket.set(Limit { rate: config.rate, burst: config.burst }, now);
-            }
-            Inner::Coloured(meter) if config.kind != Kind::Single && config.unit == meter.config().unit => {
-                meter.set(config, now);
-            }
-            _ => return false,
+        let before = self.config();
+        let alike =
+            (config.kind == Kind::Single) == (before.kind == Kind::Single) && config.unit == before.unit;
+        if alike {
+            self.actions.store(pack(config), Ordering::Relaxed);
+            self.change(config, now);
         }
-        self.actions.store(pack(config), Ordering::Relaxed);
-        self.note_pace(config);
-        self.keep_full(&before, was_full, now);
-        true
+        alike
+    }
+
+    fn change(&self, after: &Config, now: u64) {
+        let before = self.config();
+        let same = (before.burst, before.excess, before.kind) == (after.burst, after.excess, after.kind);
+        self.note_pace(after);
+        let may_fill = !same && self.may_fill(after, now);
+        let was_full = match &self.inner {
+            Inner::Single(bucket) => {
+                bucket.set(Limit { rate: after.rate, burst: after.burst }, now, may_fill)
+            }
+            Inner::Coloured(meter) => meter.set(after, now, may_fill),
+        };
+        if !same {
+            self.note_change(was_full, may_fill, now);
+        }
     }
 
     /// Drags an idle bucket forward; the control thread calls it daily.

@@ -10,6 +10,7 @@ use punt::control::types::{
 };
 use punt::desk::{Wanted, limit_of};
 
+use super::model::WayTo;
 use super::punting::{add_sink, interface, register, set_passive};
 use super::{Control, Refused};
 use crate::config::{Config, Part};
@@ -264,6 +265,16 @@ impl Control {
         };
         let mut names = registers.chain(passives.map(String::as_str)).chain(sinks);
         names.any(|name| self.model.index(name).is_none()) || config.passives.iter().any(leads_nowhere)
+    }
+
+    /// The ways that others than a configuration redirect by, and it does not redirect otherwise.
+    pub(super) fn ways_beside(&self, config: &Config) -> Vec<WayTo> {
+        let is_named = |row: &PassiveRow| {
+            config.passives.iter().any(|it| (it.family, &it.interface) == (row.family, &row.interface))
+        };
+        let rows = self.desk.passive_rows().into_iter();
+        let rows = rows.filter(|row| row.life != Life::Config && !is_named(row));
+        rows.filter_map(|row| Some(WayTo { interface: row.redirect?, via: row.via?, place: None })).collect()
     }
 
     /// Policers of an earlier configuration that this one does not set are as if nobody had set them.

@@ -236,36 +236,39 @@ impl Control {
     /// Asks for packets, and then makes interfaces, neighbours and routes what the file says, which was found to be possible before. So
     /// nothing has to be put back that is not as easily put back.
     fn apply_punting_first(&mut self, config: &Config) -> Result<usize, Refused> {
-        self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
+        let beside = self.ways_beside(config);
+        self.model.check(config, &beside).map_err(|refused| self.at_start(config, refused))?;
         let before = self.remember_punting();
         let done = self.apply_punting(config);
-        let done = done.and_then(|changes| Ok(changes + self.model.apply(config)?));
-        if done.is_err() {
-            self.restore_punting(before);
+        let done = done.and_then(|changes| Ok((changes, self.model.begin(config, &beside)?)));
+        match done {
+            Ok((changes, begun)) => Ok(changes + self.model.finish(config, begun)),
+            Err(refused) => {
+                self.restore_punting(before);
+                Err(refused)
+            }
         }
-        done
     }
 
-    /// The same for a file whose registrations or redirections name interfaces that it makes: these must be there first.
+    /// The same for a file whose registrations or redirections name interfaces that it makes: these must be there first. What of punting
+    /// would be refused is looked for before that, for to put interfaces and routes back costs packets.
     fn apply_interfaces_first(&mut self, config: &Config) -> Result<usize, Refused> {
-        let changes = self.model.apply(config).map_err(|refused| self.at_start(config, refused))?;
+        let beside = self.ways_beside(config);
+        let faults = self.rehearsed(config);
+        if !faults.is_empty() {
+            return Err(Refused::new(faults.join("\n")));
+        }
+        let begun = self.model.begin(config, &beside).map_err(|refused| self.at_start(config, refused))?;
         let before = self.remember_punting();
-        let done = self.apply_punting(config);
-        if done.is_err() {
-            self.restore_punting(before);
-            self.back_to_applied();
+        match self.apply_punting(config) {
+            Ok(changes) => Ok(changes + self.model.finish(config, begun)),
+            Err(refused) => {
+                self.restore_punting(before);
+                self.model.take_back(begun);
+                self.tell_interfaces();
+                Err(refused)
+            }
         }
-        Ok(changes + done?)
-    }
-
-    /// Puts interfaces, neighbours and routes back to what the configuration before said, when the rest of the new one is refused.
-    fn back_to_applied(&mut self) {
-        let applied = std::mem::take(&mut self.applied);
-        if let Err(refused) = self.model.apply(&applied) {
-            log::error!("what was set before cannot be set again: {refused}");
-        }
-        self.applied = applied;
-        self.tell_interfaces();
     }
 
     /// What is to be done now and then: the server calls this at least once a second.

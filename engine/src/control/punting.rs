@@ -132,11 +132,17 @@ impl Control {
     pub(super) fn restore_punting(&mut self, (desk, sessions): (desk::Before, Sessions)) {
         self.desk.restore(desk);
         self.sessions = sessions;
+        self.let_ways_go();
     }
 
     /// Lets workers see what is set of punting, and lets go of what only they still used.
     pub(super) fn commit_punting(&mut self) {
         self.desk.commit();
+        self.let_ways_go();
+    }
+
+    /// Lets go of ways by which nothing is redirected; workers have passed since something was.
+    fn let_ways_go(&mut self) {
         let desk = &self.desk;
         self.model.let_ways_go(|way| desk.ways().any(|used| used == way));
     }

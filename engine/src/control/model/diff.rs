@@ -275,8 +275,9 @@ impl Model {
     }
 
     fn compare_neighbors(&self, config: &Config, wanted: &Wanted, difference: &mut Difference) {
-        let mut asked = HashSet::new();
+        let (mut asked, mut named) = (HashSet::new(), HashSet::new());
         for neighbor in &config.neighbors {
+            named.insert((neighbor.address, neighbor.interface.as_str()));
             let index = self.index(&neighbor.interface).filter(|index| !wanted.gone.contains(index));
             let key = (index.unwrap_or(0), neighbor.address);
             asked.insert(key);
@@ -289,8 +290,7 @@ impl Model {
             let goes = neighbor.life == Life::Config || wanted.gone.contains(&key.0);
             if goes && !asked.contains(key) {
                 let (address, interface) = (key.1, self.interfaces.name(key.0).to_string());
-                let named =
-                    config.neighbors.iter().any(|it| (it.address, &it.interface) == (address, &interface));
+                let named = named.contains(&(address, interface.as_str()));
                 if neighbor.life == Life::Operator && !named && wanted.comes_back(&interface) {
                     let neighbor =
                         types::Neighbor { address, mac: neighbor.mac, interface: interface.clone() };

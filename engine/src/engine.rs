@@ -202,6 +202,7 @@ impl Engine {
             desk,
             names: known,
             clock,
+            socket: socket.to_owned(),
         };
         let control = Control::new(parts, config)?;
         Ok(Engine { control, workers })

@@ -90,7 +90,8 @@ fn check(options: &Options) -> Result<(), Failure> {
     let config = configuration(options)?;
     let plan = Plan::new(&nodes::all(Transmit::new(Vec::new(), 1)), 0)?;
     // How many workers there will be is not known here; one there is.
-    let faults = rehearse(&config, reasons::statics(&plan), 1, &Others::default());
+    let others = Others { socket: Some(options.socket.clone()), ..Others::default() };
+    let faults = rehearse(&config, reasons::statics(&plan), 1, &others);
     if !faults.is_empty() {
         return Err(Failure::Usage(faults.join("\npuntd: ")));
     }

@@ -146,9 +146,17 @@ impl Control {
                 exclusive: row.exclusive,
                 life: row.life,
             };
-            (it, row.owner)
+            (it, row.owner, row.id)
         });
-        Others { sinks: sinks.collect(), registers: registers.collect() }
+        let anew = self.classes_anew(config);
+        let classes = self.desk.set_limits().0.into_iter().filter(|set| !anew.contains(&set.name));
+        Others {
+            sinks: sinks.collect(),
+            registers: registers.collect(),
+            classes: classes.collect(),
+            memory: Some(self.applied.punt.memory.0),
+            socket: Some(self.socket.clone()),
+        }
     }
 
     /// What is set, as a configuration, in parts. What changes of neighbours and routes between two of them may be in either state; what is set

@@ -19,6 +19,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ pub use server::{Command, Remote, Server, Service};
 use self::model::{Means, Model};
 use self::sessions::Sessions;
 
-use crate::config::{Config, Sizes};
+use crate::config::{Config, Origin, Sizes};
 use crate::counters::Counters;
 use crate::graph::Plan;
 use crate::quiescent::Domain;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub names: Arc<Names>,
     /// What tells the time in records.
     pub clock: Arc<Clock>,
+    /// The control socket.
+    pub socket: PathBuf,
 }
 
 /// A port and its own interface, the one of untagged frames.
@@ -130,6 +133,8 @@ pub struct Control {
     desk: Desk,
     names: Arc<Names>,
     clock: Arc<Clock>,
+    /// Its own place in the file system, where no sink's client may be.
+    socket: PathBuf,
     sessions: Sessions,
     /// The configuration that was applied last.
     applied: Config,
@@ -170,6 +175,7 @@ impl Control {
             desk,
             names,
             clock,
+            socket,
         } = parts;
         let means = Means { tables, domain, fib4, fib6, sizes, max_interfaces };
         let model = Model::new(means, ports)?;
@@ -184,6 +190,7 @@ impl Control {
             desk,
             names,
             clock,
+            socket,
             sessions: Sessions::default(),
             applied: Config { punt: config.punt.clone(), ..Config::default() },
             ticked: Ticked { clock: Instant::now(), policers: Instant::now(), secret: Instant::now() },
@@ -209,7 +216,9 @@ impl Control {
         };
         self.commit_punting();
         self.tell_interfaces();
-        self.applied = Config { punt: self.applied.punt.clone(), ..self.remembered(config) };
+        // Where it stands in its file is as much as a million routes, and of no use any more.
+        let (punt, origin) = (self.applied.punt.clone(), Origin::default());
+        self.applied = Config { punt, origin, ..self.remembered(config) };
         let mut notes = vec![match changes {
             0 => "nothing changed".to_owned(),
             1 => "1 change".to_owned(),

@@ -77,6 +77,7 @@ pub fn control(sizes: Sizes) -> (Control, [Arc<Counters>; 2]) {
         desk,
         names: Arc::default(),
         clock: crate::testing::clock(),
+        socket: "/run/puntd/puntd.sock".into(),
         tables,
         domain,
         fib4,

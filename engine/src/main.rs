@@ -118,7 +118,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     signals.thread_block()?;
     let affinity = dpdk_sys::affinity()?;
     let mut server = Server::bind(&line.options.socket)?;
-    let args = eal::arguments(&config.eal, &line.eal, &line.options.socket, config.memory().dpdk());
+    let args = eal::arguments(&config.eal, &line.eal, &line.options.socket, &config.memory());
     log::info!("{}, EAL arguments: {}", dpdk_sys::version(), args.join(" "));
     let eal = dpdk_sys::Eal::init(&args).map_err(|error| match error.errno() {
         EINVAL => Failure::Usage(format!("{error}; EAL arguments: {}", args.join(" "))),

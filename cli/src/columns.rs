@@ -120,7 +120,7 @@ const NODE_STATS: &[Column] = &[
     ("calls", Count),
     ("packets", Count),
     ("packets_per_call", Quotient("packets", "calls")),
-    ("cycles_per_packet", Average),
+    ("cycles_per_packet", Average("timed_packets")),
 ];
 
 const DROP_STATS: &[Column] = &[("node", Word), ("text", Word), ("packets", Count)];

@@ -172,9 +172,8 @@ impl View {
         let visits: HashMap<&str, u64> =
             before.nodes.iter().map(|node| (node.node.as_str(), node.packets)).collect();
         let cost = |node: &NodeStats| {
-            // Where there is no average the time is another node's.
-            let cycles = node.cycles_per_packet.unwrap_or_default();
-            cycles * rate(visits.get(node.node.as_str()).copied().unwrap_or(0), node.packets)
+            // Where there is no average it is 0, and the time is another node's.
+            node.cycles_per_packet * rate(visits.get(node.node.as_str()).copied().unwrap_or(0), node.packets)
         };
         let cycles: f64 = now.nodes.iter().map(cost).sum();
         let state = |name: &str| now.sinks.iter().find(|row| row.name == name).map(|row| row.state);

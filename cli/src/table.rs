@@ -19,8 +19,8 @@ pub enum Show {
     Count,
     /// The first field per each of the second; watched, over the interval.
     Quotient(&'static str, &'static str),
-    /// An average the engine took.
-    Average,
+    /// An average the engine took, over as many as the field says; over none there is none.
+    Average(&'static str),
     /// How long records of each class were on their way: half of them, 99 of 100, the longest; in microseconds.
     Waits,
     /// Whether an interface is up; whether it has a link is the field `link`.
@@ -58,12 +58,13 @@ fn cell(row: &Row, field: &str, show: Show) -> String {
         (Show::State, Value::Bool(false)) => "down".into(),
         (Show::State, Value::Bool(true)) if row.get("link") == Some(&Value::Bool(false)) => "no link".into(),
         (Show::State, Value::Bool(true)) => "up".into(),
-        (Show::Average, Value::Null) => "-".into(),
+        (Show::Average(of), _) if row.get(of).and_then(Value::as_u64) == Some(0) => "-".into(),
+        (Show::Average(_), Value::Null) => "-".into(),
         (Show::Waits, Value::Array(classes)) if !classes.is_empty() => {
             classes.iter().map(wait).collect::<Vec<_>>().join(", ")
         }
         (Show::Waits, _) => "-".into(),
-        (Show::Quotient(..) | Show::Average, value) => format!("{:.1}", number(Some(value))),
+        (Show::Quotient(..) | Show::Average(_), value) => format!("{:.1}", number(Some(value))),
         (Show::Count, Value::Number(count)) if count.is_f64() => format!("{:.0}", number(Some(value))),
         (_, value) => text(value),
     }
@@ -141,7 +142,7 @@ mod tests {
         ("calls", Show::Count),
         ("packets", Show::Count),
         ("packets_per_call", Show::Quotient("packets", "calls")),
-        ("cycles_per_packet", Show::Average),
+        ("cycles_per_packet", Show::Average("timed_packets")),
     ];
 
     fn rows(rows: Value) -> Vec<Row> {
@@ -151,8 +152,8 @@ mod tests {
     #[test]
     fn numbers_stand_at_the_right() {
         let rows = rows(json!([
-            {"node":"ip4-input","calls":10,"packets":640,"packets_per_call":64.0,"cycles_per_packet":6.44},
-            {"node":"drop","calls":1,"packets":3,"packets_per_call":3.0},
+            {"node":"ip4-input","calls":10,"packets":640,"packets_per_call":64.0,"cycles_per_packet":6.44,"timed_packets":64},
+            {"node":"drop","calls":1,"packets":3,"packets_per_call":3.0,"cycles_per_packet":0.0,"timed_packets":0},
         ]));
         assert_eq!(
             render(NODES, &rows, ""),

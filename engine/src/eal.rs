@@ -3,14 +3,16 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
+use crate::config::Memory;
+
 /// What the EAL itself takes, with a margin: service memory, drivers' queues, fragmentation of no-huge memory.
 const OWN_MEMORY: u64 = 48 << 20;
 
 /// The EAL's arguments: the configuration's, then the command line's, and what neither says.
 ///
-/// Without `--file-prefix`, one is made of the control socket's path, so that two engines can run. On a host without hugepages, `--no-huge`;
-/// with that and without a size, as much memory as the tables need (`tables`, in bytes).
-pub fn arguments(configured: &[String], given: &[String], socket: &Path, tables: u64) -> Vec<String> {
+/// Without `--file-prefix`, one is made of the control socket's path, so that two engines can run. On a host without hugepages, or with too few
+/// of them, `--no-huge`; with that and without a size, as much memory as the configuration takes.
+pub fn arguments(configured: &[String], given: &[String], socket: &Path, memory: &Memory) -> Vec<String> {
     let mut args: Vec<String> = configured.iter().chain(given).cloned().collect();
     let has = |args: &[String], names: &[&str]| {
         args.iter().any(|arg| names.iter().any(|name| arg == name || arg.starts_with(&format!("{name}="))))
@@ -20,20 +22,25 @@ pub fn arguments(configured: &[String], given: &[String], socket: &Path, tables:
         std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned()).hash(&mut hasher);
         args.push(format!("--file-prefix=puntd-{:08x}", hasher.finish() as u32));
     }
+    let sized = has(&args, &["-m", "--socket-mem", "--memory-size"]) || args.iter().any(|arg| is_memory(arg));
     if !has(&args, &["--no-huge", "--in-memory", "--huge-dir", "--socket-mem"])
-        && !hugepages_free(tables + OWN_MEMORY)
+        && !hugepages_free(wanted_of_hugepages(memory, sized))
     {
         log::warn!(
             "this host has no free hugepages, too few, or none that this user may have: running without, which is slower and for a first try"
         );
         args.push("--no-huge".into());
     }
-    let sized = has(&args, &["-m", "--socket-mem", "--memory-size"]) || args.iter().any(|arg| is_memory(arg));
     if has(&args, &["--no-huge"]) && !sized {
         args.push("-m".into());
-        args.push(megabytes(tables).to_string());
+        args.push(megabytes(memory.dpdk()).to_string());
     }
     args
+}
+
+/// So many bytes of hugepages must be free, or they are done without. How much there is to be is the operator's to say, and then any will do.
+fn wanted_of_hugepages(memory: &Memory, sized: bool) -> u64 {
+    if sized { 1 } else { memory.least() + OWN_MEMORY }
 }
 
 /// What DPDK needs for tables of so many bytes, in megabytes.
@@ -87,17 +94,35 @@ mod tests {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
+    /// Tables of so many bytes, without packets.
+    fn memory(tables: u64) -> Memory {
+        Memory { fib4: tables, fib6: 0, packets: 0, least_packets: 0, tables: 0 }
+    }
+
+    #[test]
+    fn hugepages_need_not_hold_more_than_the_engine_can_do_with() {
+        let memory = crate::config::Config::default().memory();
+        assert!(memory.least() + (50 << 20) < memory.dpdk(), "fewer packets take less");
+        assert_eq!(wanted_of_hugepages(&memory, false), memory.least() + OWN_MEMORY);
+        assert_eq!(wanted_of_hugepages(&memory, true), 1, "the operator says how much");
+    }
+
     #[test]
     fn what_the_operator_says_stays() {
         let given = words("-l 0 --no-huge -m 300 --file-prefix mine");
-        assert_eq!(arguments(&[], &given, Path::new("/run/a"), 1 << 30), given);
+        assert_eq!(arguments(&[], &given, Path::new("/run/a"), &memory(1 << 30)), given);
         let short = words("--no-huge -m300 --file-prefix=mine");
-        assert_eq!(arguments(&[], &short, Path::new("/run/a"), 1 << 30), short);
+        assert_eq!(arguments(&[], &short, Path::new("/run/a"), &memory(1 << 30)), short);
     }
 
     #[test]
     fn without_hugepages_the_tables_say_how_much() {
-        let args = arguments(&words("--no-huge"), &words("--file-prefix a"), Path::new("/run/a"), 100 << 20);
+        let args = arguments(
+            &words("--no-huge"),
+            &words("--file-prefix a"),
+            Path::new("/run/a"),
+            &memory(100 << 20),
+        );
         assert_eq!(args, words("--no-huge --file-prefix a -m 148"));
     }
 
@@ -114,7 +139,8 @@ mod tests {
 
     #[test]
     fn two_sockets_have_two_prefixes() {
-        let prefix = |socket: &str| arguments(&[], &words("--no-huge -m 1"), Path::new(socket), 0).pop();
+        let prefix =
+            |socket: &str| arguments(&[], &words("--no-huge -m 1"), Path::new(socket), &memory(0)).pop();
         assert_ne!(prefix("/run/a"), prefix("/run/b"));
         assert_eq!(prefix("/run/a"), prefix("/run/a"));
     }

@@ -156,7 +156,7 @@ impl Engine {
         let epoch = sinks::epoch();
 
         let buffers = pools.values().map(|pool| pool.size() as usize).sum();
-        let Spread { shares, ports, ring_capacity } = spread(ready, lcores.len(), buffers);
+        let Spread { shares, ports, ring_capacity } = spread(ready, lcores.len(), buffers, burst as usize);
         let mut workers = Vec::new();
         let mut handles = Vec::new();
         for (at, (share, &lcore)) in shares.into_iter().zip(&lcores).enumerate() {
@@ -204,6 +204,7 @@ impl Engine {
             desk,
             names: known,
             clock,
+            socket: socket.to_owned(),
         };
         let control = Control::new(parts, config)?;
         Ok(Engine { control, workers })

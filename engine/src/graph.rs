@@ -410,32 +410,42 @@ impl Graph {
                 self.offer((entry, reason), slice::from_ref(&packet), true, context);
                 self.follow(Target::Stage(to), context, packet);
             }
-            Some(entry) if !entry.drop && self.redirects(entry, context, &mut packet) => {
-                // Who asked for such packets gets a copy, and takes them from nobody.
-                if entry.wants(reason, &packet) {
-                    self.offer((entry, reason), slice::from_ref(&packet), true, context);
+            Some(entry) if !entry.drop => match self.redirects(entry, context, &mut packet) {
+                Redirected::No => self.trap(reason, trapped, context, packet),
+                redirected => {
+                    // Who asked for such packets gets a copy, and takes them from nobody. One that goes nowhere is punted or dropped, and no
+                    // copy of it says that it was forwarded.
+                    if redirected == Redirected::Somewhere && entry.wants(reason, &packet) {
+                        self.offer((entry, reason), slice::from_ref(&packet), true, context);
+                    }
+                    self.follow(Target::Stage(to), context, packet);
                 }
-                self.follow(Target::Stage(to), context, packet);
-            }
-            _ => {
-                context.counters.add(trapped, 1);
-                self.punt(reason, packet);
-            }
+            },
+            _ => self.trap(reason, trapped, context, packet),
         }
     }
 
+    /// Takes a packet out of the graph that might have gone on.
+    fn trap(&mut self, reason: u32, trapped: usize, context: &Context, packet: Packet) {
+        context.counters.add(trapped, 1);
+        self.punt(reason, packet);
+    }
+
     /// Whether the passive punt redirects a packet that nobody claimed; then it knows where to.
-    fn redirects(&mut self, entry: &Entry, context: &Context, packet: &mut Packet) -> bool {
-        let Some(passive) = entry.passive.of(packet.meta.interface) else { return false };
-        let PassiveTo::Redirect(way) = passive.to else { return false };
-        let passes = self.outbox.redirect(passive, packet.mbuf.len(), context.now);
-        if passes {
-            if !leads_somewhere(context, packet, way) {
-                self.outbox.missed(passive);
-            }
-            packet.meta.hop = way;
+    fn redirects(&mut self, entry: &Entry, context: &Context, packet: &mut Packet) -> Redirected {
+        let Some(passive) = entry.passive.of(packet.meta.interface) else { return Redirected::No };
+        let PassiveTo::Redirect(way) = passive.to else { return Redirected::No };
+        if !self.outbox.redirect(passive, packet.mbuf.len(), context.now) {
+            return Redirected::No;
         }
-        passes
+        packet.meta.hop = way;
+        match leads_somewhere(context, packet, way) {
+            true => Redirected::Somewhere,
+            false => {
+                self.outbox.missed(passive);
+                Redirected::Nowhere
+            }
+        }
     }
 
     /// Offers what left the graph to those who asked for it, and frees it.
@@ -532,6 +542,17 @@ impl Drop for Graph {
         self.freed.extend(self.transit.mbufs.drain());
         dpdk_sys::free_bulk(&mut self.freed);
     }
+}
+
+/// What the passive punt does with a packet.
+#[derive(PartialEq)]
+enum Redirected {
+    /// It leaves the graph as any other.
+    No,
+    /// It goes on, and leads there now.
+    Somewhere,
+    /// It goes on, to where it is dropped or waits for its next hop.
+    Nowhere,
 }
 
 #[cfg(test)]

@@ -90,7 +90,8 @@ fn check(options: &Options) -> Result<(), Failure> {
     let config = configuration(options)?;
     let plan = Plan::new(&nodes::all(Transmit::new(Vec::new(), 1)), 0)?;
     // How many workers there will be is not known here; one there is.
-    let faults = rehearse(&config, reasons::statics(&plan), 1, &Others::default());
+    let others = Others { socket: Some(options.socket.clone()), ..Others::default() };
+    let faults = rehearse(&config, reasons::statics(&plan), 1, &others);
     if !faults.is_empty() {
         return Err(Failure::Usage(faults.join("\npuntd: ")));
     }
@@ -117,7 +118,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     signals.thread_block()?;
     let affinity = dpdk_sys::affinity()?;
     let mut server = Server::bind(&line.options.socket)?;
-    let args = eal::arguments(&config.eal, &line.eal, &line.options.socket, config.memory().dpdk());
+    let args = eal::arguments(&config.eal, &line.eal, &line.options.socket, &config.memory());
     log::info!("{}, EAL arguments: {}", dpdk_sys::version(), args.join(" "));
     let eal = dpdk_sys::Eal::init(&args).map_err(|error| match error.errno() {
         EINVAL => Failure::Usage(format!("{error}; EAL arguments: {}", args.join(" "))),

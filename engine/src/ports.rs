@@ -6,9 +6,10 @@ use crate::nodes::transmit::Egress;
 use crate::packet::Packet;
 use crate::run::Input;
 
-/// Packets that may wait in a ring between two workers: enough for an owner that the kernel has put to sleep for some milliseconds, and
-/// never less than two bursts.
-const RING_SIZES: std::ops::RangeInclusive<usize> = 128..=16 << 10;
+/// Packets that may wait in a ring between two workers, at most: enough for an owner that the kernel has put to sleep for some milliseconds.
+const MAX_RING: usize = 16 << 10;
+/// So many bursts a ring holds at least: one that is yet to be taken, and the next.
+const BURSTS: usize = 2;
 /// All rings together may hold this part of the packets there are: one owner that is slow must not keep others from receiving.
 const PART: usize = 8;
 
@@ -78,16 +79,16 @@ pub struct Spread {
     pub ring_capacity: usize,
 }
 
-/// Packets that each of so many rings holds where there are so many buffers.
-fn ring_size(rings: usize, packets: usize) -> usize {
-    (packets / PART / rings.max(1)).clamp(*RING_SIZES.start(), *RING_SIZES.end())
+/// Packets that each of so many rings holds where there are so many buffers, and a worker takes `burst` at once.
+fn ring_size(rings: usize, packets: usize, burst: usize) -> usize {
+    (packets / PART / rings.max(1)).clamp(BURSTS * burst.max(64), MAX_RING)
 }
 
 /// Spreads the ports' queues over `workers`. A port with fewer transmit queues than workers has as many owners; the other workers hand
-/// their packets to one of them. There are `packets` buffers.
-pub fn spread(ports: Vec<Ready>, workers: usize, packets: usize) -> Spread {
+/// their packets to one of them. There are `packets` buffers, and a worker takes up to `burst` packets at once.
+pub fn spread(ports: Vec<Ready>, workers: usize, packets: usize, burst: usize) -> Spread {
     let rings: usize = ports.iter().map(|ready| workers.saturating_sub(ready.tx.len())).sum();
-    let ring = ring_size(rings, packets);
+    let ring = ring_size(rings, packets, burst);
     let mut shares: Vec<Share> = (0..workers).map(|_| Share::default()).collect();
     let mut rest = Vec::new();
     for (at, ready) in ports.into_iter().enumerate() {
@@ -126,15 +127,17 @@ mod tests {
 
     #[test]
     fn rings_take_an_eighth_of_the_packets_and_no_less_than_two_bursts_each() {
-        for (rings, packets, each) in [
-            (1, 32_768, 4_096),
-            (2, 32_768, 2_048),
-            (2, 8_192, 512),
-            (14, 8_192, 128),
-            (1, 1 << 20, 16_384),
-            (0, 8_192, 1_024),
+        for (rings, packets, burst, each) in [
+            (1, 32_768, 64, 4_096),
+            (2, 32_768, 64, 2_048),
+            (2, 8_192, 256, 512),
+            (14, 8_192, 64, 128),
+            (14, 8_192, 1, 128),
+            (14, 8_192, 256, 512),
+            (1, 1 << 20, 64, 16_384),
+            (0, 8_192, 64, 1_024),
         ] {
-            assert_eq!(ring_size(rings, packets), each, "{rings} rings, {packets} packets");
+            assert_eq!(ring_size(rings, packets, burst), each, "{rings} rings, {packets} packets");
         }
     }
 }

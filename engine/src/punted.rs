@@ -122,28 +122,31 @@ fn other_source(packet: &Packet) -> Source {
 
 /// Finds the ethertype or LLC behind the tags, and where what follows the ethertype begins.
 pub fn link_layer(bytes: &[u8], facts: &mut Facts) -> Option<usize> {
-    const TAGS: [u16; 2] = [0x8100, 0x88a8];
     const MIN_TYPE: u16 = 0x0600;
     const LLC: u16 = 0x8870;
+    let (field, behind) = link_header(bytes)?;
+    match field {
+        // IS-IS' jumbo hellos: LLC in a frame too long for an 802.3 length.
+        LLC => facts.llc = bytes.get(behind).copied(),
+        MIN_TYPE.. => {
+            facts.ethertype = Some(field);
+            return Some(behind);
+        }
+        _ => facts.llc = bytes.get(behind).copied(),
+    }
+    None
+}
+
+/// The ethertype or 802.3 length of a frame behind its tags, and where what it is of begins.
+pub fn link_header(bytes: &[u8]) -> Option<(u16, usize)> {
+    const TAGS: [u16; 2] = [0x8100, 0x88a8];
     let mut at = 12;
     loop {
         let field = u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?);
-        match field {
-            tag if TAGS.contains(&tag) && at < 20 => at += 4,
-            // IS-IS' jumbo hellos: LLC in a frame too long for an 802.3 length.
-            LLC => {
-                facts.llc = bytes.get(at + 2).copied();
-                return None;
-            }
-            MIN_TYPE.. => {
-                facts.ethertype = Some(field);
-                return Some(at + 2);
-            }
-            _ => {
-                facts.llc = bytes.get(at + 2).copied();
-                return None;
-            }
+        if !(TAGS.contains(&field) && at < 20) {
+            return Some((field, at + 2));
         }
+        at += 4;
     }
 }
 

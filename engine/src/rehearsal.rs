@@ -2,12 +2,12 @@
 //! without it, and each fault with its line.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use punt::Target;
 use punt::clock::Clock;
-use punt::control::types::{Life, PassiveSet, PolicerSet, ReasonSet, Register, SinkAdd};
+use punt::control::types::{ClassSet, Life, PassiveSet, Policed, PolicerSet, ReasonSet, Register, SinkAdd};
 use punt::desk::{self, ByHand, Desk, Means, Open, Static, Towards, Wanted, limit_of};
 use punt::place::Place;
 use punt::sink::{Settled, Sink};
@@ -21,8 +21,14 @@ use crate::quiescent::Domain;
 pub struct Others {
     /// Sinks.
     pub sinks: Vec<SinkAdd>,
-    /// Registrations, with whose they are.
-    pub registers: Vec<(Register, String)>,
+    /// Registrations, with whose they are and their ids, which rise.
+    pub registers: Vec<(Register, String, u32)>,
+    /// Classes.
+    pub classes: Vec<ClassSet>,
+    /// What all rings of the engine that runs may take, in bytes.
+    pub memory: Option<u64>,
+    /// The control socket.
+    pub socket: Option<PathBuf>,
 }
 
 /// Everything that the engine would refuse of what `config` says of punting, a sentence each; with `workers` workers, of which there is one at
@@ -34,13 +40,18 @@ pub fn rehearse(config: &Config, statics: Vec<Static>, workers: usize, others: &
         workers,
         now: || 0,
         clock: Arc::new(Clock::new(1_000_000_000, 0)),
-        means: Box::new(Nothing { directory: PathBuf::from(&config.punt.directory) }),
-        memory: config.punt.memory.0 as usize,
+        means: Box::new(Nothing {
+            directory: PathBuf::from(&config.punt.directory),
+            socket: others.socket.clone(),
+        }),
+        // Rings are made here, too: whoever asks may not have more made than the engine would.
+        memory: config.punt.memory.0.min(others.memory.unwrap_or(u64::MAX)) as usize,
         fairness: Vec::new(),
     };
     let desk = Desk::new(setup, statics);
     let ids = vec![None; config.registers.len()];
-    let mut rehearsal = Rehearsal { config, desk, ids, indices: HashMap::new(), faults: Vec::new() };
+    let (refused, indices, faults) = (Vec::new(), HashMap::new(), Vec::new());
+    let mut rehearsal = Rehearsal { config, desk, ids, refused, indices, faults };
     rehearsal.run(others);
     rehearsal.faults
 }
@@ -50,6 +61,8 @@ struct Rehearsal<'a> {
     desk: Desk,
     /// The registrations of the file, by place.
     ids: Vec<Option<u32>>,
+    /// Those of them that were refused.
+    refused: Vec<usize>,
     indices: HashMap<String, u32>,
     faults: Vec<String>,
 }
@@ -61,13 +74,16 @@ impl Rehearsal<'_> {
         for sink in &others.sinks {
             let _ = self.desk.add_sink(sink);
         }
-        let budget = self.desk.set_budget(config.punt.budget, &[], &config.classes);
-        self.note(Part::Punt, "budget", budget);
+        let classes: Vec<ClassSet> = others.classes.iter().chain(&config.classes).cloned().collect();
+        if let Err(error) = self.desk.set_budget(config.punt.budget, &[], &classes) {
+            self.faults.push(config.over_budget(error));
+        }
         for (place, it) in config.sinks.iter().enumerate() {
             let added = self.desk.add_sink(it);
             self.note(Part::Sink(place), "target", added);
         }
-        for (it, owner) in &others.registers {
+        for (it, owner, id) in &others.registers {
+            self.desk.count_from(*id);
             let wanted = self.wanted(it, Life::Operator, owner);
             let _ = self.desk.register(wanted);
         }
@@ -79,6 +95,9 @@ impl Rehearsal<'_> {
             self.note(Part::Passive(place), if it.sink.is_some() { "sink" } else { "" }, set);
         }
         for (place, it) in config.reasons.iter().enumerate() {
+            if self.is_missing(names::place_of(&it.name)) {
+                continue;
+            }
             let name = names::now(&self.desk, &self.ids, &it.name).map_err(desk::Refused);
             let set = name.and_then(|name| self.desk.set_reason(&ReasonSet { name, ..it.clone() }));
             // A slip of the name stands in the head of the table, one of the action at its key.
@@ -86,10 +105,24 @@ impl Rehearsal<'_> {
             self.note(Part::Reason(place), if of_action { "action" } else { "" }, set);
         }
         for (place, it) in config.policers.iter().enumerate() {
+            let of = match &it.what {
+                Policed::Registration(place) => Some(*place),
+                Policed::Reason(name) => names::place_of(name),
+                _ => None,
+            };
+            if self.is_missing(of) {
+                continue;
+            }
             let what = names::policed_now(&self.desk, &self.ids, &it.what).map_err(desk::Refused);
             let set = what.and_then(|what| self.desk.set_policer(&PolicerSet { what, ..it.clone() }));
             self.note(Part::Policer(place), "what", set);
         }
+    }
+
+    /// Whether a registration of the file, counted from 1, was refused: what is set of it is no fault of its own.
+    fn is_missing(&self, place: Option<u32>) -> bool {
+        let at = place.and_then(|place| place.checked_sub(1));
+        at.is_some_and(|at| self.refused.contains(&(at as usize)))
     }
 
     fn register(&mut self, place: usize, it: &Register) {
@@ -100,7 +133,10 @@ impl Rehearsal<'_> {
         });
         match made {
             Ok(id) => self.ids[place] = Some(id),
-            Err(refused) => self.note(Part::Register(place), "match", Err(refused)),
+            Err(refused) => {
+                self.refused.push(place);
+                self.note(Part::Register(place), "match", Err(refused));
+            }
         }
     }
 
@@ -144,6 +180,7 @@ impl Rehearsal<'_> {
 /// Opens no target, but tells two from one.
 struct Nothing {
     directory: PathBuf,
+    socket: Option<PathBuf>,
 }
 
 impl Means for Nothing {
@@ -158,6 +195,17 @@ impl Means for Nothing {
     fn place(&self, target: &Target) -> Option<Place> {
         Place::of(target, &self.directory)
     }
+
+    fn own(&self, place: &Place) -> Option<String> {
+        control_socket(self.socket.as_deref()?, place)
+    }
+}
+
+/// What there is at a place if it is the control socket's.
+pub fn control_socket(socket: &Path, place: &Place) -> Option<String> {
+    let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
+    let is_there = Place::of_socket(&socket.display().to_string()).meets(place);
+    is_there.then(|| "the control socket".to_owned())
 }
 
 #[cfg(test)]
@@ -226,20 +274,44 @@ mod tests {
         let sink = serde_json::from_str(r#"{"name":"c","target":"unix:/run/c"}"#);
         let others = Others {
             sinks: vec![sink.expect("a sink")],
-            registers: vec![(register.expect("a registration"), "operator".to_owned())],
+            registers: vec![(register.expect("a registration"), "operator".to_owned(), 17)],
+            socket: Some("/run/puntd.sock".into()),
+            ..Others::default()
         };
         let text = "[[sink]]\nname = \"a\"\ntarget = \"unix:/run/./c\"\n[[register]]\nmatch = \"udp:5\"\nsink = \"a\"";
         assert_eq!(
             faults_beside(text, &others)[0],
             "f:3: sink.target: sink c goes to unix:/run/c already; write another target"
         );
-        let text = format!("{SINKS}[[register]]\nmatch = \"udp:5\"\nsink = \"a\"");
+        let text = "[[sink]]\nname = \"a\"\ntarget = \"shm:/run/./puntd.sock\"";
+        assert_eq!(
+            faults_beside(text, &others),
+            ["f:3: sink.target: shm:/run/./puntd.sock is the control socket; write another target"]
+        );
+        // What the file sets of what is refused is no fault of its own.
+        let rest = "[[policer]]\nwhat = \"registration:1\"\ntype = \"single\"\nrate = 1\nburst = 1\n[reason.\"local.bfd@1\"]\nrate = 1\n";
+        let text = format!("{SINKS}[[register]]\nmatch = \"udp:5\"\nsink = \"a\"\n{rest}");
         assert_eq!(
             faults_beside(&text, &others),
             [
-                "f:8: register.match: udp:5 is in the way of the exclusive registration 1 (udp:5 for sink c, by operator); unregister that first"
+                "f:8: register.match: udp:5 is in the way of the exclusive registration 17 (udp:5 for sink c, by operator); unregister that first"
             ]
         );
+        // What an operator set of classes counts.
+        let link = || serde_json::from_str(r#"{"name":"link","min":20,"cap":100}"#).expect("a class");
+        let others = Others { classes: vec![link()], ..Others::default() };
+        let fault = "f:2: class.link.min: the minimum of class link is 5000, above its cap of 100; raise the cap or lower the minimum";
+        assert_eq!(faults_beside("[class.link]\nmin = 5000", &others), [fault]);
+    }
+
+    #[test]
+    fn no_more_rings_are_made_than_the_engine_has_room_for() {
+        let others = Others { memory: Some(1 << 20), ..Others::default() };
+        let text = format!(
+            "{SINKS}[punt]\nmemory = \"1 TiB\"\n[[register]]\nmatch = \"tcp:179\"\nsink = \"a\"\n[[register]]\nmatch = \"tcp:179\"\nsink = \"b\""
+        );
+        let faults = faults_beside(&text, &others);
+        assert!(faults[0].contains("of [punt] memory, 1024 KiB, 1024 are used"), "{faults:?}");
     }
 
     #[test]

@@ -192,9 +192,7 @@ impl Means for Tools {
     }
 
     fn own(&self, place: &Place) -> Option<String> {
-        let socket = absolute(&self.0.setup.socket);
-        let is_there = Place::of_socket(&socket.display().to_string()).meets(place);
-        is_there.then(|| "the control socket".to_owned())
+        crate::rehearsal::control_socket(&self.0.setup.socket, place)
     }
 
     fn name(&self, reason: u32, name: Option<&str>) {

@@ -128,6 +128,16 @@ fn a_next_hop_that_is_not_there_is_a_miss_until_it_is() {
     assert_eq!(books(&mut rig, "ip4"), [1, 0, 0, 1]);
     let row = rig.row("reason.list", "name", "ip4.unresolved-neighbor");
     assert_eq!(number(&row, "packets"), 1, "the neighbour is to be resolved");
+    // Who asked for all such packets gets it as what it was punted for, and no copy that was forwarded.
+    let client = client(&mut rig, "a");
+    let ids = ["ip4.unclaimed", "ip4.unresolved-neighbor"]
+        .map(|reason| rig.register(&format!(r#"{{"match": "reason:{reason}", "sink": "a"}}"#)));
+    rig.call("passive.del", r#"{"family": "ip4"}"#);
+    set(&mut rig, r#""family": "ip4", "redirect": "wan", "via": "10.0.1.9", "rate": 1, "burst": 4"#);
+    rig.put(LAN, &[open()]);
+    let (header, frame) = client.records(1).remove(0);
+    assert_eq!((frame, header.flags & 2, header.registration), (open(), 0, ids[1] as u32));
+    assert_eq!(client.rest(), []);
     rig.call("neighbor.add", r#"{"address": "10.0.1.9", "mac": "02:00:00:00:00:29", "interface": "wan"}"#);
     rig.put(LAN, &vec![open(); 5]);
     assert_eq!(rig.take(WAN), vec![ethernet([2, 0, 0, 0, 0, 0x29], WAN_MAC, &open()[14..]); 3]);

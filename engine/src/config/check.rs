@@ -10,9 +10,12 @@ use ipnet::IpNet;
 use punt::control::types::Route;
 use punt::{InterfaceAddress, Prefix};
 
+pub use punting::would_lack_tags;
+
 use super::parse::{Places, RoutePlaces};
 use super::read::{Reader, nearest};
 use super::{Config, DEFAULT_MTU, Interface, Link};
+use crate::control::model::{Source, routes_of};
 use crate::nodes::unrouted::never_matches;
 use crate::tables::MAX_PATHS;
 
@@ -28,7 +31,7 @@ pub fn check(config: &Config, places: &Places, reader: &mut Reader) {
     check_routes(config, &index, places, reader);
     punting::check(config, &index, places, reader);
     if reader.count() == 0 {
-        room::check(config, places, reader);
+        room::check(config, &index, places, reader);
     }
 }
 
@@ -95,6 +98,14 @@ fn check_addresses(config: &Config, index: &Index, places: &Places, reader: &mut
             reader.wrong(at, format_args!("{}.addresses", key(interface)), fault);
         }
         let mtu = index.mtu(interface);
+        if let (Some((parent, room)), Some(mtu)) = (index.room(interface), interface.mtu)
+            && mtu > room
+        {
+            let fault = format!(
+                "is {mtu}, and {parent}, of which it is a part, takes {room}; write at most that, or give {parent} more"
+            );
+            reader.wrong(place.mtu, format_args!("{}.mtu", key(interface)), fault);
+        }
         if mtu < MIN_MTU6 && interface.addresses.iter().any(|address| address.address().is_ipv6()) {
             let fault =
                 format!("is {mtu}, and the interface has IPv6 addresses; these want at least {MIN_MTU6}");
@@ -268,7 +279,8 @@ struct Index<'a> {
     link_local: HashSet<(&'a str, IpAddr)>,
     /// The first and last addresses of subnets, by interface.
     ends: HashMap<(&'a str, IpAddr), Prefix>,
-    subnets: HashSet<Prefix>,
+    /// By subnet, the interfaces that have it.
+    subnets: HashMap<Prefix, Vec<&'a str>>,
     /// The lengths that subnets have.
     lengths: BTreeSet<u8>,
 }
@@ -278,6 +290,16 @@ impl<'a> Index<'a> {
         let interfaces = || config.interfaces.iter();
         let addresses =
             || interfaces().flat_map(|interface| interface.addresses.iter().map(move |own| (interface, own)));
+        let routes = |from: Source| {
+            addresses().flat_map(move |(interface, own)| {
+                let routes = routes_of(*own).into_iter().filter(move |(_, source)| *source == from);
+                routes.map(move |(prefix, _)| (interface.name.as_str(), prefix, own.prefix()))
+            })
+        };
+        let mut subnets: HashMap<Prefix, Vec<&str>> = HashMap::new();
+        for (interface, subnet, _) in routes(Source::Connected) {
+            subnets.entry(subnet).or_default().push(interface);
+        }
         Index {
             names: interfaces().map(|interface| (interface.name.as_str(), interface)).collect(),
             owners: addresses()
@@ -288,14 +310,11 @@ impl<'a> Index<'a> {
                 .filter(|(_, own)| is_link_local(own.address()))
                 .map(|(interface, own)| (interface.name.as_str(), own.address()))
                 .collect(),
-            ends: addresses()
-                .flat_map(|(interface, own)| {
-                    let ends = ends(*own).into_iter().flatten();
-                    ends.map(move |end| ((interface.name.as_str(), end), own.prefix()))
-                })
+            ends: routes(Source::Broadcast)
+                .map(|(interface, end, subnet)| ((interface, end.address()), subnet))
                 .collect(),
-            subnets: addresses().map(|(_, own)| own.prefix()).collect(),
-            lengths: addresses().map(|(_, own)| own.length()).collect(),
+            lengths: subnets.keys().map(|subnet| subnet.length()).collect(),
+            subnets,
         }
     }
 
@@ -327,26 +346,30 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Does any interface's subnet hold this address?
-    fn connected(&self, address: IpAddr) -> bool {
-        let subnet = |&length: &u8| IpNet::new(address, length).map(Prefix::from);
-        self.lengths
-            .iter()
-            .filter_map(|length| subnet(length).ok())
-            .any(|subnet| self.subnets.contains(&subnet))
+    /// The interfaces whose subnet is the narrowest that holds this address.
+    fn on_subnet(&self, address: IpAddr) -> &[&'a str] {
+        let subnet = |&length: &u8| IpNet::new(address, length).ok().map(Prefix::from);
+        let narrowest = self.lengths.iter().rev().filter_map(subnet).find_map(|it| self.subnets.get(&it));
+        narrowest.map_or(&[], Vec::as_slice)
     }
 
-    /// The MTU that an interface gets: its own or the default, and no more than its parent's.
-    fn mtu(&self, interface: &Interface) -> u16 {
-        let parent = match &interface.link {
-            Link::Vlan { parent, .. } => self.names.get(parent.as_str()),
-            Link::Port(_) => None,
-        };
-        match parent {
-            Some(Interface { link: Link::Port(_), mtu, .. }) => {
-                interface.mtu.unwrap_or(u16::MAX).min(mtu.unwrap_or(DEFAULT_MTU))
-            }
-            _ => interface.mtu.unwrap_or(DEFAULT_MTU),
+    /// Does any interface's subnet hold this address?
+    fn connected(&self, address: IpAddr) -> bool {
+        !self.on_subnet(address).is_empty()
+    }
+
+    /// The parent of a sub-interface, and the MTU of that.
+    fn room(&self, interface: &'a Interface) -> Option<(&'a str, u16)> {
+        let Link::Vlan { parent, .. } = &interface.link else { return None };
+        match self.names.get(parent.as_str())? {
+            Interface { link: Link::Port(_), mtu, .. } => Some((parent, mtu.unwrap_or(DEFAULT_MTU))),
+            Interface { link: Link::Vlan { .. }, .. } => None,
         }
+    }
+
+    /// The MTU that an interface gets: its own or its parent's, or the default.
+    fn mtu(&self, interface: &'a Interface) -> u16 {
+        let room = self.room(interface).map_or(DEFAULT_MTU, |(_, room)| room);
+        interface.mtu.unwrap_or(room)
     }
 }

@@ -113,8 +113,10 @@ pub struct Memory {
     pub fib4: u64,
     /// DPDK memory for the IPv6 FIB.
     pub fib6: u64,
-    /// DPDK memory for the packets of one NUMA node.
+    /// DPDK memory for the packets of one NUMA node, as many as are wanted.
     pub packets: u64,
+    /// The same, as few as will do.
+    pub least_packets: u64,
     /// The engine's own tables and its list of routes, when they are full.
     pub tables: u64,
 }
@@ -123,6 +125,11 @@ impl Memory {
     /// What the EAL must have where there is one NUMA node.
     pub fn dpdk(&self) -> u64 {
         self.fib4 + self.fib6 + self.packets
+    }
+
+    /// The least that the EAL must have: where there is less room than for [`dpdk`](Memory::dpdk), fewer packets are taken.
+    pub fn least(&self) -> u64 {
+        self.fib4 + self.fib6 + self.least_packets
     }
 }
 
@@ -143,10 +150,12 @@ impl Config {
         let sizes = &self.tables;
         let (fib4, fib6) = (sizes.fib4(), sizes.fib6());
         let hops = u64::from(sizes.neighbors) + u64::from(sizes.next_hops);
+        let packets = |packets: Option<u32>| memory_of_pool(packets.unwrap_or(0), sizes.data_room());
         Memory {
             fib4: memory_of_fib4(fib4.routes, fib4.groups),
             fib6: memory_of_fib6(fib6.routes, fib6.groups),
-            packets: memory_of_pool(sizes.packets().into_iter().max().unwrap_or(0), sizes.data_room()),
+            packets: packets(sizes.packets().into_iter().max()),
+            least_packets: packets(sizes.packets().into_iter().min()),
             tables: hops * 1_280 + (u64::from(fib4.routes) + u64::from(fib6.routes)) * 64,
         }
     }

@@ -13,7 +13,7 @@ pub mod write;
 use punt::control::types::{ClassSet, Neighbor, PassiveSet, PolicerSet, ReasonSet, Register, Route, SinkAdd};
 use punt::{InterfaceAddress, Mac};
 
-pub use check::{MIN_MTU6, is_end, is_link_local, no_match, too_small};
+pub use check::{MIN_MTU6, is_end, is_link_local, no_match, too_small, would_lack_tags};
 pub use memory::{FibSize, MAX_ADDRESSES, MAX_LINK_LOCAL, Memory, Sizes};
 pub use origin::{Origin, Part};
 pub use parse::{MAX_MTU, MIN_MTU};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use punt::policer::BudgetError;
+
 use super::parse::Places;
 use super::{Config, ConfigError};
 
@@ -35,6 +37,8 @@ pub enum Part {
     Passive(usize),
     /// `[reason."NAME"]`.
     Reason(usize),
+    /// `[class.NAME]`.
+    Class(usize),
     /// `[[policer]]`.
     Policer(usize),
 }
@@ -88,11 +92,26 @@ impl Config {
             Part::Reason(at) => {
                 (named("reason", self.reasons.get(at).map(|it| it.name.as_str())), of(&places.reasons, at))
             }
+            Part::Class(at) => {
+                let name = self.classes.get(at).map(|it| it.name.to_string());
+                (named("class", name.as_deref()), of(&places.classes, at))
+            }
             Part::Policer(at) => ("policer".to_owned(), of(&places.policers, at)),
         };
         let line = 1 + ends.partition_point(|end| *end < at.unwrap_or(0));
         let key = if field.is_empty() { section } else { format!("{section}.{field}") };
         Some(ConfigError { file: file.clone(), line, key, fault: fault.to_owned() })
+    }
+
+    /// The sentence about a budget and classes that cannot be together, with the place of what is to blame.
+    pub fn over_budget(&self, error: BudgetError) -> String {
+        let of_class = |class| self.classes.iter().position(|it| it.name == class).map(Part::Class);
+        let class = match error {
+            BudgetError::Cap { class, .. } => of_class(class),
+            BudgetError::Total { .. } => None,
+        };
+        let (part, field) = class.map_or((Part::Punt, "budget"), |part| (part, "min"));
+        self.fault(part, field, &error.to_string())
     }
 
     /// What the file that it was read from is called.

@@ -3,13 +3,14 @@
 pub(crate) mod names;
 mod saved;
 
-use punt::Class;
 use punt::control::types::{
-    ClassSet, Life, PassiveKey, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet, Register,
-    RegistrationRow, SinkAdd,
+    Life, PassiveKey, PassiveRow, PassiveSet, Policed, PolicerSet, ReasonSet, Register, RegistrationRow,
+    SinkAdd,
 };
 use punt::desk::{Wanted, limit_of};
+use punt::{Class, Rate};
 
+use super::model::WayTo;
 use super::punting::{add_sink, interface, register, set_passive};
 use super::{Control, Refused};
 use crate::config::{Config, Part};
@@ -91,8 +92,7 @@ impl Control {
     fn punting_changes(&self, config: &Config) -> Vec<Change> {
         let mut changes = Vec::new();
         let budget = usize::from(config.punt.budget != self.desk.budget().shape().total)
-            + self.classes_gone(config).len()
-            + config.classes.iter().filter(|it| !self.has_class(it)).count();
+            + self.classes_otherwise(config);
         changes.extend((budget > 0).then_some(Change::Budget(budget)));
         let ids = self.ids_of(config);
         let policers = self.policers_gone(config, &ids);
@@ -154,9 +154,9 @@ impl Control {
             |part, field: &str, refused: Refused| Refused::new(config.fault(part, field, &refused.message));
         match change {
             Change::Budget(_) => {
-                let gone = self.classes_gone(config);
-                let done = self.desk.set_budget(config.punt.budget, &gone, &config.classes);
-                done.map_err(|refused| at(Part::Punt, "budget", refused.into()))?;
+                let anew = self.classes_anew(config);
+                let done = self.desk.set_budget(config.punt.budget, &anew, &config.classes);
+                done.map_err(|error| Refused::new(config.over_budget(error)))?;
             }
             Change::ResetPolicer(what) => self.desk.reset_policer(&what),
             Change::Unregister(id) => self.desk.unregister(id)?,
@@ -266,6 +266,16 @@ impl Control {
         names.any(|name| self.model.index(name).is_none()) || config.passives.iter().any(leads_nowhere)
     }
 
+    /// The ways that others than a configuration redirect by, and it does not redirect otherwise.
+    pub(super) fn ways_beside(&self, config: &Config) -> Vec<WayTo> {
+        let is_named = |row: &PassiveRow| {
+            config.passives.iter().any(|it| (it.family, &it.interface) == (row.family, &row.interface))
+        };
+        let rows = self.desk.passive_rows().into_iter();
+        let rows = rows.filter(|row| row.life != Life::Config && !is_named(row));
+        rows.filter_map(|row| Some(WayTo { interface: row.redirect?, via: row.via?, place: None })).collect()
+    }
+
     /// Policers of an earlier configuration that this one does not set are as if nobody had set them.
     fn policers_gone(&self, config: &Config, ids: &[Option<u32>]) -> Vec<Policed> {
         let now: Vec<Policed> = config
@@ -277,10 +287,28 @@ impl Control {
         before.filter(|what| !now.contains(what)).collect()
     }
 
-    /// Classes of an earlier configuration that this one does not mention.
-    fn classes_gone(&self, config: &Config) -> Vec<Class> {
-        let before = self.applied.classes.iter().map(|it| it.name);
-        before.filter(|class| !config.classes.iter().any(|it| it.name == *class)).collect()
+    /// Classes of which an earlier configuration said something else than this one: these begin with what they ship with, for what it does not
+    /// say of them any more.
+    pub(super) fn classes_anew(&self, config: &Config) -> Vec<Class> {
+        let before = self.applied.classes.iter().filter(|it| !config.classes.contains(it));
+        before.map(|it| it.name).collect()
+    }
+
+    /// How many classes will be otherwise than they are, or nobody's any more.
+    fn classes_otherwise(&self, config: &Config) -> usize {
+        let (is, anew) = (self.desk.budget().shape().classes, self.classes_anew(config));
+        let is_otherwise = |class: &Class| {
+            let named = config.classes.iter().find(|it| it.name == *class);
+            let now = is[*class as usize];
+            let (min, cap) = match anew.contains(class) {
+                true => (class.minimum().into(), Rate::PerSecond(class.cap().into())),
+                false => now,
+            };
+            let wanted =
+                named.map_or((min, cap), |it| (it.min.map_or(min, u64::from), it.cap.unwrap_or(cap)));
+            wanted != now || (anew.contains(class) && named.is_none())
+        };
+        Class::ALL.iter().filter(|class| is_otherwise(class)).count()
     }
 
     /// Settings of reasons that an earlier configuration made and this one does not, each for itself; not those that an operator has set otherwise
@@ -315,11 +343,6 @@ impl Control {
             both.merge(it);
             both == set
         })
-    }
-
-    fn has_class(&self, it: &ClassSet) -> bool {
-        let (min, cap) = self.desk.budget().shape().classes[it.name as usize];
-        it.min.is_none_or(|wanted| u64::from(wanted) == min) && it.cap.is_none_or(|wanted| wanted == cap)
     }
 
     /// Whether what a policer of a file is of is policed like that.

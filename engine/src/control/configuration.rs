@@ -95,9 +95,9 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Config, RpcError> {
 impl Control {
     /// What an operator should know of a configuration that is right, and that fits the ports, the tables, and what operators made.
     pub(super) fn config_check(&mut self, config: &Config) -> Answer {
-        let changes = self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
-        let faults =
-            rehearse(config, crate::reasons::statics(&self.plan), self.workers.len(), &self.others(config));
+        let beside = self.ways_beside(config);
+        let changes = self.model.check(config, &beside).map_err(|refused| self.at_start(config, refused))?;
+        let faults = self.rehearsed(config);
         if !faults.is_empty() {
             return Err(RpcError::refused(faults.join("\n")));
         }
@@ -113,6 +113,11 @@ impl Control {
             changes => format!("applied, it would make {changes} changes"),
         });
         answer(&ConfigReport { notes })
+    }
+
+    /// All that would be refused of what a configuration says of punting, beside what others have.
+    pub(super) fn rehearsed(&self, config: &Config) -> Vec<String> {
+        rehearse(config, crate::reasons::statics(&self.plan), self.workers.len(), &self.others(config))
     }
 
     /// What others than files have set, and stays beside what this one says.
@@ -141,9 +146,17 @@ impl Control {
                 exclusive: row.exclusive,
                 life: row.life,
             };
-            (it, row.owner)
+            (it, row.owner, row.id)
         });
-        Others { sinks: sinks.collect(), registers: registers.collect() }
+        let anew = self.classes_anew(config);
+        let classes = self.desk.set_limits().0.into_iter().filter(|set| !anew.contains(&set.name));
+        Others {
+            sinks: sinks.collect(),
+            registers: registers.collect(),
+            classes: classes.collect(),
+            memory: Some(self.applied.punt.memory.0),
+            socket: Some(self.socket.clone()),
+        }
     }
 
     /// What is set, as a configuration, in parts. What changes of neighbours and routes between two of them may be in either state; what is set

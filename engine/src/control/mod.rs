@@ -19,6 +19,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ pub use server::{Command, Remote, Server, Service};
 use self::model::{Means, Model};
 use self::sessions::Sessions;
 
-use crate::config::{Config, Sizes};
+use crate::config::{Config, Origin, Sizes};
 use crate::counters::Counters;
 use crate::graph::Plan;
 use crate::quiescent::Domain;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub names: Arc<Names>,
     /// What tells the time in records.
     pub clock: Arc<Clock>,
+    /// The control socket.
+    pub socket: PathBuf,
 }
 
 /// A port and its own interface, the one of untagged frames.
@@ -130,6 +133,8 @@ pub struct Control {
     desk: Desk,
     names: Arc<Names>,
     clock: Arc<Clock>,
+    /// Its own place in the file system, where no sink's client may be.
+    socket: PathBuf,
     sessions: Sessions,
     /// The configuration that was applied last.
     applied: Config,
@@ -170,6 +175,7 @@ impl Control {
             desk,
             names,
             clock,
+            socket,
         } = parts;
         let means = Means { tables, domain, fib4, fib6, sizes, max_interfaces };
         let model = Model::new(means, ports)?;
@@ -184,6 +190,7 @@ impl Control {
             desk,
             names,
             clock,
+            socket,
             sessions: Sessions::default(),
             applied: Config { punt: config.punt.clone(), ..Config::default() },
             ticked: Ticked { clock: Instant::now(), policers: Instant::now(), secret: Instant::now() },
@@ -209,7 +216,9 @@ impl Control {
         };
         self.commit_punting();
         self.tell_interfaces();
-        self.applied = Config { punt: self.applied.punt.clone(), ..self.remembered(config) };
+        // Where it stands in its file is as much as a million routes, and of no use any more.
+        let (punt, origin) = (self.applied.punt.clone(), Origin::default());
+        self.applied = Config { punt, origin, ..self.remembered(config) };
         let mut notes = vec![match changes {
             0 => "nothing changed".to_owned(),
             1 => "1 change".to_owned(),
@@ -236,36 +245,39 @@ impl Control {
     /// Asks for packets, and then makes interfaces, neighbours and routes what the file says, which was found to be possible before. So
     /// nothing has to be put back that is not as easily put back.
     fn apply_punting_first(&mut self, config: &Config) -> Result<usize, Refused> {
-        self.model.check(config).map_err(|refused| self.at_start(config, refused))?;
+        let beside = self.ways_beside(config);
+        self.model.check(config, &beside).map_err(|refused| self.at_start(config, refused))?;
         let before = self.remember_punting();
         let done = self.apply_punting(config);
-        let done = done.and_then(|changes| Ok(changes + self.model.apply(config)?));
-        if done.is_err() {
-            self.restore_punting(before);
+        let done = done.and_then(|changes| Ok((changes, self.model.begin(config, &beside)?)));
+        match done {
+            Ok((changes, begun)) => Ok(changes + self.model.finish(config, begun)),
+            Err(refused) => {
+                self.restore_punting(before);
+                Err(refused)
+            }
         }
-        done
     }
 
-    /// The same for a file whose registrations or redirections name interfaces that it makes: these must be there first.
+    /// The same for a file whose registrations or redirections name interfaces that it makes: these must be there first. What of punting
+    /// would be refused is looked for before that, for to put interfaces and routes back costs packets.
     fn apply_interfaces_first(&mut self, config: &Config) -> Result<usize, Refused> {
-        let changes = self.model.apply(config).map_err(|refused| self.at_start(config, refused))?;
+        let beside = self.ways_beside(config);
+        let faults = self.rehearsed(config);
+        if !faults.is_empty() {
+            return Err(Refused::new(faults.join("\n")));
+        }
+        let begun = self.model.begin(config, &beside).map_err(|refused| self.at_start(config, refused))?;
         let before = self.remember_punting();
-        let done = self.apply_punting(config);
-        if done.is_err() {
-            self.restore_punting(before);
-            self.back_to_applied();
+        match self.apply_punting(config) {
+            Ok(changes) => Ok(changes + self.model.finish(config, begun)),
+            Err(refused) => {
+                self.restore_punting(before);
+                self.model.take_back(begun);
+                self.tell_interfaces();
+                Err(refused)
+            }
         }
-        Ok(changes + done?)
-    }
-
-    /// Puts interfaces, neighbours and routes back to what the configuration before said, when the rest of the new one is refused.
-    fn back_to_applied(&mut self) {
-        let applied = std::mem::take(&mut self.applied);
-        if let Err(refused) = self.model.apply(&applied) {
-            log::error!("what was set before cannot be set again: {refused}");
-        }
-        self.applied = applied;
-        self.tell_interfaces();
     }
 
     /// What is to be done now and then: the server calls this at least once a second.

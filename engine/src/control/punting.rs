@@ -19,6 +19,7 @@ use super::model::Model;
 use super::ranking::Rank;
 use super::sessions::Sessions;
 use super::{Control, Refused};
+use crate::config::would_lack_tags;
 use crate::nodes::redirect::AS_IT_CAME;
 
 impl From<desk::Refused> for Refused {
@@ -132,11 +133,17 @@ impl Control {
     pub(super) fn restore_punting(&mut self, (desk, sessions): (desk::Before, Sessions)) {
         self.desk.restore(desk);
         self.sessions = sessions;
+        self.let_ways_go();
     }
 
     /// Lets workers see what is set of punting, and lets go of what only they still used.
     pub(super) fn commit_punting(&mut self) {
         self.desk.commit();
+        self.let_ways_go();
+    }
+
+    /// Lets go of ways by which nothing is redirected; workers have passed since something was.
+    fn let_ways_go(&mut self) {
         let desk = &self.desk;
         self.model.let_ways_go(|way| desk.ways().any(|used| used == way));
     }
@@ -155,7 +162,8 @@ impl Control {
                 false => add_sink(&control.model, &mut control.desk, &it)?,
             }
             Ok(it)
-        })?;
+        });
+        let added = added.inspect_err(|_| self.discard_session(session))?;
         let mut answers = Vec::new();
         for it in added {
             let token = token.clone().filter(|_| it.life == Life::Session);
@@ -185,7 +193,8 @@ impl Control {
             let owner = if life == Life::Session { "a session" } else { "operator" };
             let id = register(&control.model, &mut control.desk, it, life, owner)?;
             Ok((id, life))
-        })?;
+        });
+        let made = made.inspect_err(|_| self.discard_session(session))?;
         let mut answers = Vec::new();
         for (id, life) in made {
             let token = token.clone().filter(|_| life == Life::Session);
@@ -206,6 +215,13 @@ impl Control {
             session.token = Some(self.sessions.open().map_err(RpcError::refused)?);
         }
         Ok(session.token.clone())
+    }
+
+    /// What a session was opened for is refused: if it holds nothing else, it need not be.
+    fn discard_session(&mut self, session: &mut Session) {
+        if session.token.as_ref().is_some_and(|token| self.sessions.discard(token)) {
+            session.token = None;
+        }
     }
 
     fn resume(&mut self, session: &mut Session, params: Params) -> Answer {
@@ -358,13 +374,7 @@ fn as_it_came(model: &Model, family: PassiveFamily, (index, name): (u32, &str)) 
     let Some(parent) = parent.and_then(|(_, parent)| model.name_of(parent)) else {
         return Ok(index | AS_IT_CAME);
     };
-    let instead = match family {
-        PassiveFamily::Other => format!("redirect to {parent}"),
-        _ => format!("name a next hop there with via, or redirect to {parent}"),
-    };
-    Err(Refused::new(format!(
-        "{family} cannot leave by {name} as it came, for it would lack the tags of {name}; {instead}"
-    )))
+    Err(Refused::new(would_lack_tags(family, name, &parent)))
 }
 
 /// The index and name of an interface that somebody named.

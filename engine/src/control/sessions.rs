@@ -44,6 +44,16 @@ impl Sessions {
         Ok(token)
     }
 
+    /// Ends a session if it holds nothing; says whether it did.
+    pub fn discard(&mut self, token: &str) -> bool {
+        let empty = |held: &Held| held.sinks.is_empty() && held.registrations.is_empty();
+        let discarded = self.by_token.get(token).is_some_and(empty);
+        if discarded {
+            self.by_token.remove(token);
+        }
+        discarded
+    }
+
     /// A sink of the session.
     pub fn add_sink(&mut self, token: &str, sink: &str) {
         self.by_token.entry(token.to_owned()).or_default().sinks.push(sink.to_owned());
@@ -65,8 +75,9 @@ impl Sessions {
         self.by_token.values_mut().for_each(|held| held.sinks.retain(|it| it != sink));
     }
 
-    /// The client has left; what it registered.
+    /// The client has left; what it registered. A session that holds nothing is nothing to come back for.
     pub fn close(&mut self, token: &str, now: Instant) -> Option<Vec<u32>> {
+        self.discard(token);
         let held = self.by_token.get_mut(token)?;
         held.left = Some(now);
         Some(held.registrations.clone())
@@ -134,6 +145,7 @@ mod tests {
         let tokens: Vec<_> = (0..MAX_SESSIONS).map(|_| sessions.open().expect("there is room")).collect();
         let refused = "there are 256 sessions, and there can be no more; end one, or leave out life";
         assert_eq!(sessions.open(), Err(refused.to_owned()));
+        sessions.add_registration(&tokens[0], 7);
         sessions.close(&tokens[0], Instant::now());
         assert!(sessions.open().is_ok(), "one has left");
     }
@@ -144,8 +156,8 @@ mod tests {
         let token = sessions.open().expect("there is room");
         sessions.add_sink(&token, "bfdd");
         sessions.forget_sink("bfdd");
-        assert_eq!(sessions.close(&token, Instant::now()), Some(vec![]));
-        assert_eq!(sessions.resume(&token), Some((vec![], vec![])));
+        assert_eq!(sessions.close(&token, Instant::now()), None);
+        assert_eq!(sessions.resume(&token), None, "it held nothing else");
     }
 
     #[test]

@@ -96,14 +96,14 @@ impl Control {
         let row = |(at, (node, _)): (usize, &(&str, _))| {
             let place = plan.layout.node(at);
             let (calls, packets) = (self.sum(place.calls), self.sum(place.packets));
+            let timed = self.sum(place.timed);
             NodeStats {
                 node: node.to_string(),
                 calls,
                 packets,
                 packets_per_call: ratio(packets, calls),
-                cycles_per_packet: Some(self.sum(place.timed))
-                    .filter(|timed| *timed > 0)
-                    .map(|timed| ratio(self.sum(place.cycles), timed)),
+                cycles_per_packet: ratio(self.sum(place.cycles), timed),
+                timed_packets: timed,
             }
         };
         plan.nodes.iter().enumerate().map(row).collect()

@@ -8,7 +8,7 @@ use dpdk_sys::{ANY_SOCKET, DEFAULT_DATA_ROOM, Eal, Pool, Port, Ring, fib4, fib6,
 use punt::control::types::{Address, Neighbor, NeighborKey, Route, RouteAction, RouteKey};
 
 use super::model::{Life, Means, Model, Op, Settings};
-use super::{Control, Parts, PoolHandle, PortHandle, WorkerHandle};
+use super::{Control, Parts, PoolHandle, PortHandle, Refused, WorkerHandle};
 use crate::config::{Config, Sizes};
 use crate::counters::Counters;
 use crate::graph::Plan;
@@ -77,6 +77,7 @@ pub fn control(sizes: Sizes) -> (Control, [Arc<Counters>; 2]) {
         desk,
         names: Arc::default(),
         clock: crate::testing::clock(),
+        socket: "/run/puntd/puntd.sock".into(),
         tables,
         domain,
         fib4,
@@ -256,4 +257,12 @@ pub fn del_metric(prefix: &str, metric: u32) -> Op {
 /// An interface that is told nothing yet.
 pub fn set(name: &str) -> Settings {
     Settings { name: name.into(), mtu: None, mac: None, up: None, life: Life::Operator }
+}
+
+impl Model {
+    /// Applies a configuration beside which nothing is redirected; returns how many operations that took.
+    pub fn apply(&mut self, config: &Config) -> Result<usize, Refused> {
+        let begun = self.begin(config, &[])?;
+        Ok(self.finish(config, begun))
+    }
 }

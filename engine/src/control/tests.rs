@@ -6,6 +6,7 @@ mod hostile;
 mod lists;
 mod lives;
 mod methods;
+mod refused;
 mod saving;
 mod sessions;
 

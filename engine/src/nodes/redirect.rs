@@ -9,6 +9,7 @@ use crate::nodes::rewrite::write_link_header;
 use crate::nodes::transmit::Transmit;
 use crate::nodes::{ip4, ip6};
 use crate::packet::{Flags, NO_OFFSET, Packet};
+use crate::punted::link_header;
 use crate::tables::Hop;
 use crate::wire::{ETHERTYPE_IP4, ETHERTYPE_IP6};
 use ip4::lookup::UNRESOLVED_NEIGHBOR as UNRESOLVED4;
@@ -61,9 +62,12 @@ pub fn leads_somewhere(context: &Context, packet: &Packet, way: u32) -> bool {
 
 /// Bytes of a frame that count for an MTU.
 fn behind_link_header(packet: &Packet) -> u32 {
-    const LINK_HEADER: u16 = 14;
-    let header = if packet.meta.l3 == NO_OFFSET { LINK_HEADER } else { packet.meta.l3 };
-    packet.mbuf.len().saturating_sub(header as u32)
+    let header = match packet.meta.l3 {
+        // Tags count for no MTU, whatever is behind them.
+        NO_OFFSET => link_header(packet.bytes()).map_or(0, |(_, behind)| behind as u32),
+        l3 => l3 as u32,
+    };
+    packet.mbuf.len().saturating_sub(header)
 }
 
 fn as_it_came(context: &Context, packet: &mut Packet, interface: u32) -> Next {
@@ -135,6 +139,23 @@ mod tests {
         assert_eq!(next, Next::Transmit);
         assert_eq!(bytes[..12], [LAN_MAC, HOST_MAC].concat());
         assert_eq!(bytes[14..], datagram);
+    }
+
+    #[test]
+    fn tags_count_for_no_mtu() {
+        let mut router = Router::new();
+        let tags = [&[0x88, 0xa8, 0, 5, 0x81, 0, 0, 7][..], &[0x81, 0, 0, 7], &[]];
+        for (tags, length, expected) in
+            tags.iter().flat_map(|tags| [(tags, 1500, Next::Transmit), (tags, 1501, Next::TooLong)])
+        {
+            let mut frame = [&LAN_MAC[..], &HOST_MAC, tags, &[0x88, 0xb5]].concat();
+            frame.resize(frame.len() + length, 0);
+            let mut packet = received(&frame);
+            (packet.meta.l3, packet.meta.hop) = (NO_OFFSET, AS_IT_CAME | WAN);
+            let (next, packet) = router.run(&mut Redirect, packet);
+            packet.mbuf.free();
+            assert_eq!(next, expected, "{tags:?}, {length}");
+        }
     }
 
     #[test]

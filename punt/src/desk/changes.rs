@@ -8,7 +8,7 @@ use crate::class::Class;
 use crate::control::types::sink::SinkAdd;
 use crate::control::types::{ClassSet, Policed, ReasonSet};
 use crate::matching;
-use crate::policer::Rate;
+use crate::policer::{BudgetError, Rate};
 
 impl Desk {
     /// Makes a sink that is there, or was [lifted](Desk::lift_sink), what `wanted` says. What goes there stays, with its ids and books; it pauses
@@ -85,7 +85,12 @@ impl Desk {
     ///
     /// # Errors
     /// If they cannot be together.
-    pub fn set_budget(&mut self, total: Rate, shipped: &[Class], sets: &[ClassSet]) -> Result<(), Refused> {
+    pub fn set_budget(
+        &mut self,
+        total: Rate,
+        shipped: &[Class],
+        sets: &[ClassSet],
+    ) -> Result<(), BudgetError> {
         let mut shape = self.budget.shape();
         shape.total = total;
         for class in shipped {
@@ -96,8 +101,7 @@ impl Desk {
             *min = set.min.map_or(*min, u64::from);
             *cap = set.cap.unwrap_or(*cap);
         }
-        let done = self.budget.set_all(shape, (self.now)());
-        done.map_err(|error| Refused(format!("punt.budget: {error}")))?;
+        self.budget.set_all(shape, (self.now)())?;
         let classes = &mut self.state.set_classes;
         classes.retain(|set| !shipped.contains(&set.name) && !sets.iter().any(|new| new.name == set.name));
         classes.extend(sets.iter().map(|set| {

@@ -84,6 +84,11 @@ pub fn limit_of(rate: Option<Rate>, burst: Option<u32>) -> Option<Limit> {
 }
 
 impl Desk {
+    /// Says which id the next registration has, for a desk that stands for another.
+    pub fn count_from(&mut self, id: u32) {
+        self.ids.registration = id.saturating_sub(1);
+    }
+
     /// Registers, and returns the registration's id. Workers see it after [`commit`](Desk::commit).
     ///
     /// # Errors

@@ -1,18 +1,19 @@
 //! What does not fit together in what a configuration says of punting.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::path::Path;
 
-use punt::control::types::{PassiveSet, Policed};
+use punt::control::types::{PassiveFamily, PassiveSet, Policed};
 use punt::{Class, Rate, Target};
 
-use super::Index;
-use crate::config::Config;
+use super::{Index, is_link_local};
 use crate::config::parse::Places;
 use crate::config::read::{Reader, nearest};
+use crate::config::{Config, Link};
 
 /// Notes all of it in `reader`.
-pub fn check(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
+pub fn check<'a>(config: &'a Config, index: &Index<'a>, places: &Places, reader: &mut Reader) {
     let sinks: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
     let sinks = Sinks { names: &sinks, are_whole: places.sinks_are_whole };
     check_sinks(config, index, places, reader);
@@ -98,8 +99,16 @@ fn check_registers(config: &Config, index: &Index, sinks: &Sinks, places: &Place
     }
 }
 
-fn check_passives(config: &Config, index: &Index, sinks: &Sinks, places: &Places, reader: &mut Reader) {
+fn check_passives<'a>(
+    config: &'a Config,
+    index: &Index<'a>,
+    sinks: &Sinks,
+    places: &Places,
+    reader: &mut Reader,
+) {
     let mut taken = HashSet::new();
+    let neighbors: HashSet<_> =
+        config.neighbors.iter().map(|it| (it.interface.as_str(), it.address)).collect();
     for (passive, stands) in config.passives.iter().zip(&places.passives) {
         let PassiveSet { family, interface, sink, redirect, via, .. } = passive;
         if let Some(fault) = sink.as_deref().and_then(|name| sinks.unknown(name)) {
@@ -110,9 +119,21 @@ fn check_passives(config: &Config, index: &Index, sinks: &Sinks, places: &Places
                 reader.wrong(stands.of(key), format_args!("passive.{key}"), fault);
             }
         }
-        if let Some((via, owner)) = via.and_then(|via| Some((via, index.owners.get(&via)?))) {
-            let fault = format_args!("{via} is this router's own address on {owner}; name a neighbour's");
-            reader.wrong(stands.of("via"), "passive.via", fault);
+        match (redirect.as_deref().filter(|name| index.names.contains_key(name)), via) {
+            (Some(redirect), Some(via)) => {
+                let is_neighbor = neighbors.contains(&(redirect, *via));
+                let judged = places.interfaces_are_whole && !is_neighbor;
+                if let Some(fault) = no_way(index, redirect, *via, judged) {
+                    reader.wrong(stands.of("via"), "passive.via", fault);
+                }
+            }
+            (Some(redirect), None) => {
+                if let Some(Link::Vlan { parent, .. }) = index.names.get(redirect).map(|it| &it.link) {
+                    let fault = would_lack_tags(*family, redirect, parent);
+                    reader.wrong(stands.of("redirect"), "passive.redirect", fault);
+                }
+            }
+            _ => {}
         }
         if !taken.insert((family, interface)) {
             let place =
@@ -124,6 +145,32 @@ fn check_passives(config: &Config, index: &Index, sinks: &Sinks, places: &Places
             );
         }
     }
+}
+
+/// The sentence about a next hop that cannot be on an interface; if it is `judged` by subnets, that no subnet of the interface holds.
+fn no_way<'a>(index: &Index<'a>, redirect: &'a str, via: IpAddr, judged: bool) -> Option<String> {
+    if let Some(owner) = index.owner(via, Some(redirect)) {
+        return Some(format!("{via} is this router's own address on {owner}; name a neighbour's"));
+    }
+    if is_link_local(via) || !judged {
+        return None;
+    }
+    match index.on_subnet(via) {
+        [] => Some(format!(
+            "no interface's subnet holds {via}; name a next hop on a subnet of {redirect}, or add it as a neighbour"
+        )),
+        there if there.contains(&redirect) => None,
+        there => Some(format!("{via} is on the subnet of {}, not of {redirect}; name that", there[0])),
+    }
+}
+
+/// The sentence about packets that would leave by a sub-interface as they came.
+pub fn would_lack_tags(family: PassiveFamily, name: &str, parent: &str) -> String {
+    let instead = match family {
+        PassiveFamily::Other => format!("redirect to {parent}"),
+        _ => format!("name a next hop there with via, or redirect to {parent}"),
+    };
+    format!("{family} cannot leave by {name} as it came, for it would lack the tags of {name}; {instead}")
 }
 
 /// The classes, with what ships where the file says nothing.

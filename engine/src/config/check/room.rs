@@ -1,11 +1,13 @@
 //! Whether what a configuration says itself fits into its own tables. What operators add comes on top, and is looked at when it comes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use punt::Prefix;
+use punt::control::types::Neighbor;
 
-use super::{is_link_local, too_small};
+use super::{Index, is_link_local, too_small};
 use crate::config::parse::Places;
 use crate::config::read::Reader;
 use crate::config::{Config, Link};
@@ -13,12 +15,16 @@ use crate::control::model::{groups_of, routes_of};
 use crate::engine::SPARE_INTERFACES;
 
 /// Notes in `reader` what does not.
-pub fn check(config: &Config, places: &Places, reader: &mut Reader) {
+pub fn check(config: &Config, index: &Index, places: &Places, reader: &mut Reader) {
     let sizes = &config.tables;
-    let groups = groups_of(prefixes(config));
+    let mut prefixes = prefixes(config);
+    let neighbors = with_routes(config, index, &prefixes);
+    let hops = hops(config, &neighbors);
+    prefixes.extend(neighbors.into_iter().map(|neighbor| Prefix::from(neighbor.address)));
+    let groups = groups_of(prefixes);
     let rooms = [("groups4", sizes.groups4(), groups[0]), ("groups6", sizes.groups6(), groups[1])];
     let rooms = rooms.map(|(table, size, needed)| (table, size as usize, needed));
-    let (room, hops) = (room_for_hops(config), hops(config));
+    let room = room_for_hops(config);
     let size = sizes.next_hops as usize;
     let missing = hops.saturating_sub(room);
     let rooms = rooms.into_iter().chain([("next_hops", size, if missing > 0 { size + missing } else { 0 })]);
@@ -30,22 +36,33 @@ pub fn check(config: &Config, places: &Places, reader: &mut Reader) {
     }
 }
 
-/// All prefixes that will have a route, each once.
+/// All prefixes that will have a route, each once, but for those of neighbours.
 fn prefixes(config: &Config) -> HashSet<Prefix> {
     let addresses = config.interfaces.iter().flat_map(|interface| &interface.addresses);
     let own = addresses.flat_map(|address| routes_of(*address)).map(|(prefix, _)| prefix);
-    let neighbors = config.neighbors.iter().map(|neighbor| neighbor.address);
-    let neighbors = neighbors.filter(|address| !is_link_local(*address)).map(Prefix::from);
-    config.routes.iter().map(|route| route.prefix).chain(own).chain(neighbors).collect()
+    config.routes.iter().map(|route| route.prefix).chain(own).collect()
 }
 
-/// Next hops, each once: neighbours, gateways, and sets of these.
-fn hops(config: &Config) -> usize {
+/// The neighbours that will have a route of their own: those that their interface's subnet leads to.
+fn with_routes<'a>(config: &'a Config, index: &Index, prefixes: &HashSet<Prefix>) -> Vec<&'a Neighbor> {
+    let lengths: BTreeSet<u8> = prefixes.iter().map(|prefix| prefix.length()).collect();
+    let has_route = |neighbor: &&Neighbor| {
+        let of = |&length: &u8| IpNet::new(neighbor.address, length).ok().map(Prefix::from);
+        let best = lengths.iter().rev().filter_map(of).find(|prefix| prefixes.contains(prefix));
+        let there = best.and_then(|prefix| index.subnets.get(&prefix));
+        there.is_some_and(|there| there.contains(&neighbor.interface.as_str()))
+    };
+    config.neighbors.iter().filter(has_route).collect()
+}
+
+/// Next hops, each once: neighbours that have a route, gateways, ways of the passive punt, and sets of gateways.
+fn hops(config: &Config, neighbors: &[&Neighbor]) -> usize {
     fn place(address: IpAddr, dev: Option<&str>) -> (IpAddr, Option<&str>) {
         (address, dev.filter(|_| is_link_local(address)))
     }
-    let mut all: HashSet<_> =
-        config.neighbors.iter().map(|it| place(it.address, Some(&it.interface))).collect();
+    let mut all: HashSet<_> = neighbors.iter().map(|it| place(it.address, None)).collect();
+    let ways = config.passives.iter().filter_map(|it| Some(place(it.via?, it.redirect.as_deref())));
+    all.extend(ways);
     let mut sets = HashSet::new();
     for route in &config.routes {
         let hops = route.via.iter().map(|via| place(*via, route.dev.as_deref()));

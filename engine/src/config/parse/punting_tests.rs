@@ -236,6 +236,22 @@ fn says_what_does_not_fit_together() {
             "f:9: passive.via: 10.0.0.1 is this router's own address on lan; name a neighbour's",
         ),
         (
+            "[[passive]]\nfamily = \"ip4\"\nredirect = \"lan\"\nvia = \"10.9.0.2\"",
+            "f:9: passive.via: no interface's subnet holds 10.9.0.2; name a next hop on a subnet of lan, or add it as a neighbour",
+        ),
+        (
+            "[interface.wan]\n[[passive]]\nfamily = \"ip4\"\nredirect = \"wan\"\nvia = \"10.0.0.2\"",
+            "f:10: passive.via: 10.0.0.2 is on the subnet of lan, not of wan; name that",
+        ),
+        (
+            "[interface.wan]\naddresses = [\"fe80::7/64\"]\n[[passive]]\nfamily = \"ip6\"\nredirect = \"wan\"\nvia = \"fe80::7\"",
+            "f:11: passive.via: fe80::7 is this router's own address on wan; name a neighbour's",
+        ),
+        (
+            "[interface.\"lan.100\"]\n[[passive]]\nfamily = \"ip4\"\nredirect = \"lan.100\"",
+            "f:9: passive.redirect: ip4 cannot leave by lan.100 as it came, for it would lack the tags of lan.100; name a next hop there with via, or redirect to lan",
+        ),
+        (
             "[[passive]]\nfamily = \"ip4\"\ndrop = true\n[[passive]]\nfamily = \"ip4\"\nsink = \"bfdd\"",
             "f:9: passive: ip4 is there twice for all interfaces; leave one",
         ),
@@ -266,6 +282,18 @@ fn says_what_does_not_fit_together() {
     ] {
         assert_eq!(faults(&format!("{base}{text}")), [fault], "{text}");
     }
+}
+
+#[test]
+fn a_redirection_may_lead_to_a_neighbour_or_anywhere_on_a_link() {
+    let passive = |via: &str| format!("[[passive]]\nfamily = \"ip4\"\nredirect = \"lan\"\nvia = \"{via}\"\n");
+    let lan =
+        "[interface.lan]\naddresses = [\"10.0.0.1/24\"]\n[interface.wan]\naddresses = [\"10.0.0.9/24\"]\n";
+    let neighbor = "[[neighbor]]\naddress = \"10.9.0.2\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lan\"\n";
+    for via in ["10.0.0.2", "10.9.0.2"] {
+        Config::parse(&format!("{lan}{neighbor}{}", passive(via)), "f").expect("it is there");
+    }
+    Config::parse(&format!("{lan}{}", passive("fe80::2")).replace("ip4", "ip6"), "f").expect("it is there");
 }
 
 #[test]

@@ -224,6 +224,14 @@ fn says_what_does_not_fit_together() {
             "f:4: interface.wan.addresses: 10.0.0.1 is on interface lan already; name an address once",
         ),
         (
+            "[interface.\"lan.7\"]\nmtu = 1501",
+            "f:4: interface.\"lan.7\".mtu: is 1501, and lan, of which it is a part, takes 1500; write at most that, or give lan more",
+        ),
+        (
+            "[interface.wan]\naddresses = [\"fd00:b::1/64\"]\n[[neighbor]]\naddress = \"fd00:b::\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"wan\"",
+            "f:6: neighbor.address: fd00:b:: is the first or last address of fd00:b::/64, which is no host's",
+        ),
+        (
             "[interface.wan]\nmtu = 1279\naddresses = [\"fe80::1/64\"]",
             "f:4: interface.wan.mtu: is 1279, and the interface has IPv6 addresses; these want at least 1280",
         ),
@@ -315,6 +323,22 @@ fn neighbors_with_random_identifiers_fit_where_the_fault_says_how() {
     let (_, needed) = fault.split_once("set it to at least ").expect("what would do");
     assert!(fault.contains("tables.groups6 is 12288 and "), "{fault}");
     assert!(Config::parse(&format!("{text}[tables]\ngroups6 = {needed}\n"), "f").is_ok());
+}
+
+#[test]
+fn only_neighbours_that_their_subnet_leads_to_take_room_of_routes() {
+    let lan = "[interface.lan]\naddresses = [\"10.0.0.1/24\"]\n[tables]\ngroups4 = 4\nneighbors = 99\nnext_hops = 1\n";
+    let neighbor = |at: String| {
+        format!("[[neighbor]]\naddress = \"{at}\"\nmac = \"02:00:00:00:00:02\"\ninterface = \"lan\"\n")
+    };
+    let beyond: String = (0..50).map(|n| neighbor(format!("10.7.{n}.2"))).collect();
+    Config::parse(&format!("{lan}{beyond}"), "f").expect("none of them has a route");
+    // A longer route than the subnet takes its neighbours away, too.
+    let wide = lan.replace("/24", "/8");
+    let away = format!("{wide}{beyond}[[route]]\nprefix = \"10.7.0.0/16\"\naction = \"punt\"\n");
+    Config::parse(&away, "f").expect("none of them has a route");
+    let fault = "f:4: tables: tables.groups4 is 4 and 52 would be needed: set it to at least 52";
+    assert_eq!(faults(&format!("{wide}{beyond}")), [fault]);
 }
 
 #[test]

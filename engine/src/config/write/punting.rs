@@ -106,7 +106,9 @@ mod tests {
         let reasons = proptest::collection::vec(reason, 0..4);
         let cap = of(prop_oneof![Just(Rate::Unlimited), (50_000u32..).prop_map(Rate::from)]);
         (sinks, registers, reasons, cap).prop_map(|(sinks, registers, reasons, cap)| {
-            let mut config = Config::parse("[interface.lan]\n[interface.wan]\n", "base").unwrap();
+            let mut config =
+                Config::parse("[interface.lan]\naddresses = [\"10.0.0.1/24\"]\n[interface.wan]\n", "base")
+                    .unwrap();
             for (at, (rate, name)) in sinks.into_iter().enumerate() {
                 let target = if at == 0 { "null" } else { "pcapng:a\"b?size=1M" };
                 let target = format!("{target}{}", if at > 1 { "&files=2" } else { "" }).parse().unwrap();

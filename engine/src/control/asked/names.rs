@@ -13,6 +13,11 @@ pub fn numbered(name: &str) -> Option<(&str, u32)> {
     Some((base, number.parse().ok().filter(|_| digits)?))
 }
 
+/// Which registration of a file makes a reason, counted from 1, if its name says so.
+pub fn place_of(name: &str) -> Option<u32> {
+    numbered(name).map(|(_, place)| place)
+}
+
 /// What a reason of a file is called now. `ids` has the file's registrations, by place, as far as they are there.
 ///
 /// # Errors

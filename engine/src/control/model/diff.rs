@@ -15,7 +15,8 @@ use punt::{InterfaceAddress, Prefix};
 use super::hops::Target;
 use super::interfaces::{Iface, Link, Said};
 use super::rib::{Candidate, Key, Source};
-use super::{Life, Model, Op, Refused, Settings, SubInterface};
+use super::undo::Undo;
+use super::{Life, Model, Op, Refused, Settings, SubInterface, WayTo};
 use crate::config::{self, Config, Part};
 
 /// What lies between the model and a configuration.
@@ -39,18 +40,33 @@ impl Difference {
     }
 }
 
+/// A configuration that is applied, and may yet be undone.
+#[must_use]
+pub struct Begun {
+    difference: Difference,
+    undo: Undo,
+    count: usize,
+}
+
 impl Model {
-    /// Does what lies between what is set and `config`, or nothing; returns how many operations that took.
+    /// Does what lies between what is set and `config`, or nothing, until it is [finished](Model::finish) or [undone](Model::take_back).
+    /// `beside` are the ways of others, which stay; what the configuration redirects must lead somewhere, too.
     ///
     /// # Errors
     /// When the configuration does not fit the ports, the tables, or what operators made.
-    pub fn apply(&mut self, config: &Config) -> Result<usize, Refused> {
+    pub fn begin(&mut self, config: &Config, beside: &[WayTo]) -> Result<Begun, Refused> {
         let mut difference = self.difference(config).map_err(Refused::new)?;
         let ops = difference.take_ops();
         let count = ops.len();
-        if count > 0 {
-            self.batch(ops).map_err(|refused| self.placed(config, refused))?;
-        }
+        let done = self.batch_for_now(ops, |model| model.check_ways_of(config, beside));
+        let undo = done.map_err(|refused| self.placed(config, refused))?;
+        Ok(Begun { difference, undo, count })
+    }
+
+    /// What was begun stays, and is the configuration's; returns how many operations it took.
+    pub fn finish(&mut self, config: &Config, begun: Begun) -> usize {
+        let Begun { difference, undo, count } = begun;
+        self.keep(undo);
         for (index, address) in difference.addresses {
             let interface = self.interfaces.by_index.get_mut(&index);
             let own = interface.and_then(|it| it.addresses.iter_mut().find(|(own, _)| *own == address));
@@ -67,18 +83,40 @@ impl Model {
         for (key, dev_named) in difference.routes {
             self.adopt_route(key, dev_named);
         }
+        count
+    }
+
+    /// Makes everything what it was before it was begun.
+    pub fn take_back(&mut self, begun: Begun) {
+        self.undo(begun.undo);
+    }
+
+    /// Whether [`begin`](Model::begin) would do it, and with how many operations, as far as that can be told without doing it.
+    ///
+    /// # Errors
+    /// Those of `begin`, but for what drivers refuse.
+    pub fn check(&mut self, config: &Config, beside: &[WayTo]) -> Result<usize, Refused> {
+        let ops = self.difference(config).map_err(Refused::new)?.take_ops();
+        let count = ops.len();
+        let done = self.rehearse(ops, |model| model.check_ways_of(config, beside));
+        done.map_err(|refused| self.placed(config, refused))?;
         Ok(count)
     }
 
-    /// Whether [`apply`](Model::apply) would do it, and with how many operations, as far as that can be told without doing it.
-    ///
-    /// # Errors
-    /// Those of `apply`, but for what drivers refuse.
-    pub fn check(&mut self, config: &Config) -> Result<usize, Refused> {
-        let ops = self.difference(config).map_err(Refused::new)?.take_ops();
-        let count = ops.len();
-        self.rehearse(ops).map_err(|refused| self.placed(config, refused))?;
-        Ok(count)
+    /// Whether what a configuration redirects, and others beside it, leads somewhere.
+    fn check_ways_of(&self, config: &Config, beside: &[WayTo]) -> Result<(), Refused> {
+        let passives = config.passives.iter().enumerate();
+        let ways: Vec<WayTo> = passives
+            .filter_map(|(place, it)| {
+                Some(WayTo { interface: it.redirect.clone()?, via: it.via?, place: Some(place) })
+            })
+            .collect();
+        self.check_ways(ways.iter().chain(beside)).map_err(|(place, message)| {
+            Refused::new(match place {
+                Some(place) => config.fault(Part::Passive(place), "via", &message),
+                None => message,
+            })
+        })
     }
 
     /// What is refused, with the place of what asks for it in its file. Everything is as it was before.
@@ -237,8 +275,9 @@ impl Model {
     }
 
     fn compare_neighbors(&self, config: &Config, wanted: &Wanted, difference: &mut Difference) {
-        let mut asked = HashSet::new();
+        let (mut asked, mut named) = (HashSet::new(), HashSet::new());
         for neighbor in &config.neighbors {
+            named.insert((neighbor.address, neighbor.interface.as_str()));
             let index = self.index(&neighbor.interface).filter(|index| !wanted.gone.contains(index));
             let key = (index.unwrap_or(0), neighbor.address);
             asked.insert(key);
@@ -251,8 +290,7 @@ impl Model {
             let goes = neighbor.life == Life::Config || wanted.gone.contains(&key.0);
             if goes && !asked.contains(key) {
                 let (address, interface) = (key.1, self.interfaces.name(key.0).to_string());
-                let named =
-                    config.neighbors.iter().any(|it| (it.address, &it.interface) == (address, &interface));
+                let named = named.contains(&(address, interface.as_str()));
                 if neighbor.life == Life::Operator && !named && wanted.comes_back(&interface) {
                     let neighbor =
                         types::Neighbor { address, mac: neighbor.mac, interface: interface.clone() };

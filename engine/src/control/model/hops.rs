@@ -124,7 +124,12 @@ impl Hops {
 
     /// Whether anybody uses a hop; one that nobody uses keeps its meaning until the next sweep.
     pub fn is_used(&self, id: u32) -> bool {
-        self.hops.get(at(id)).is_some_and(|hop| hop.as_ref().is_some_and(|hop| hop.users > 0))
+        self.users(id) > 0
+    }
+
+    /// How many use a hop.
+    pub fn users(&self, id: u32) -> u32 {
+        self.hops.get(at(id)).and_then(Option::as_ref).map_or(0, |hop| hop.users)
     }
 
     /// The hop for a target, if there is one.

@@ -19,7 +19,9 @@ mod stage;
 mod tests;
 #[cfg(test)]
 mod traffic;
+mod undo;
 mod way;
+mod ways;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -34,6 +36,7 @@ pub(crate) use interfaces::routes_of;
 pub use op::{Life, Op, Settings, SubInterface};
 pub use rib::{Key, Source};
 pub use show::InterfaceFacts;
+pub use ways::WayTo;
 
 use self::fibs::Fibs;
 use self::hops::Hops;
@@ -42,7 +45,7 @@ use self::neighbors::Neighbors;
 use self::publish::Published;
 use self::rib::{Changed, Rib};
 use super::{PortHandle, Refused};
-use crate::config::{DEFAULT_MTU, Sizes, is_link_local};
+use crate::config::{DEFAULT_MTU, Sizes};
 use crate::quiescent::Domain;
 use crate::tables::Tables;
 
@@ -158,16 +161,20 @@ impl Model {
     /// # Errors
     /// Says which of them is refused, and why; everything is as it was then.
     pub fn batch(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
-        self.stage_all(ops)?;
+        self.stage_all(ops, Model::strands_no_way)?;
         self.commit().map_err(Refused::new)
     }
 
-    /// Whether [`batch`](Model::batch) would do all of `ops`, and everything stays as it is. What a driver would refuse is not known.
+    /// Whether all of `ops` can be done, and `fits` what is there then; everything stays as it is. What a driver would refuse is not known.
     ///
     /// # Errors
-    /// Those of `batch`.
-    pub fn rehearse(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
-        self.stage_all(ops)?;
+    /// Those of [`batch`](Model::batch), and what `fits` returns.
+    pub fn rehearse(
+        &mut self,
+        ops: impl IntoIterator<Item = Op>,
+        fits: impl FnOnce(&Model) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        self.stage_all(ops, fits)?;
         let changes = self.changes();
         let fits = self.check_room().and_then(|()| self.published.fits(&changes));
         let fits = fits.and_then(|()| self.check_drivers());
@@ -196,7 +203,12 @@ impl Model {
         Ok(())
     }
 
-    fn stage_all(&mut self, ops: impl IntoIterator<Item = Op>) -> Result<(), Refused> {
+    /// Does all of `ops` to this model alone, and asks whether what is there then `fits`.
+    fn stage_all(
+        &mut self,
+        ops: impl IntoIterator<Item = Op>,
+        fits: impl FnOnce(&Model) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
         for (index, op) in ops.into_iter().enumerate() {
             if let Err(message) = self.stage(op) {
                 self.put_back();
@@ -205,27 +217,33 @@ impl Model {
             }
         }
         self.settle_neighbors();
-        let checked = self.check_mtus();
+        let checked = self.check_mtus().map_err(Refused::new).and_then(|()| fits(self));
         if checked.is_err() {
             self.put_back();
             self.forget_hops();
         }
-        checked.map_err(Refused::new)
+        checked
     }
 
     /// Puts everything that is staged into the tables, or back.
     fn commit(&mut self) -> Result<(), String> {
+        let done = self.commit_staged().map(drop);
+        self.forget_hops();
+        done
+    }
+
+    /// The same, but for hops that nobody uses any more; returns what was there before.
+    fn commit_staged(&mut self) -> Result<Staged, String> {
         let affected = self.affected();
         let done = self.check_room().and_then(|()| self.publish(&affected));
         match done {
-            Ok(()) => self.staged = Staged::default(),
-            Err(_) => {
+            Ok(()) => Ok(std::mem::take(&mut self.staged)),
+            Err(fault) => {
                 self.put_back();
                 self.publish_again(&affected);
+                Err(fault)
             }
         }
-        self.forget_hops();
-        done
     }
 
     /// Whether what is staged fits into the tables.
@@ -265,14 +283,24 @@ impl Model {
             self.neighbors.set(key, before);
         }
         for (index, before) in staged.interfaces {
-            match before {
-                Some(before) => self.interfaces.by_index.insert(index, before),
-                None => self.interfaces.by_index.remove(&index),
-            };
+            self.put_interface(index, before);
         }
         for name in staged.new_names {
-            self.indices.remove(&name);
+            if let Some(index) = self.indices.remove(&name) {
+                self.parents.remove(&index);
+            }
         }
+    }
+
+    /// Makes the interface at `index` what it was.
+    fn put_interface(&mut self, index: u32, before: Option<Iface>) {
+        if let Some(Link::Vlan { parent, .. }) = before.as_ref().map(|before| &before.link) {
+            self.parents.insert(index, *parent);
+        }
+        match before {
+            Some(before) => self.interfaces.by_index.insert(index, before),
+            None => self.interfaces.by_index.remove(&index),
+        };
     }
 
     /// The index of the interface called `name`.
@@ -306,66 +334,6 @@ impl Model {
     /// What the interface of this index is called.
     pub fn name_of(&self, index: u32) -> Option<String> {
         Some(self.interfaces.get(index)?.name.clone())
-    }
-
-    /// Whether a neighbour of that address can be on an interface.
-    ///
-    /// # Errors
-    /// If it is ours, on another interface's subnet, or on none and not known.
-    pub fn check_way(&self, interface: u32, via: IpAddr) -> Result<(), Refused> {
-        let name = |index| self.interfaces.name(index);
-        if let Some(owner) = self.owner(via, interface) {
-            return Err(Refused::new(format!(
-                "{via} is this router's own address on {}; name a neighbour's",
-                name(owner)
-            )));
-        }
-        if is_link_local(via) || self.neighbors.by_place().contains_key(&(interface, via)) {
-            return Ok(());
-        }
-        Err(Refused::new(match self.rib.connected(via) {
-            Some(there) if there == interface => return Ok(()),
-            Some(there) => {
-                format!("{via} is on the subnet of {}, not of {}; name that", name(there), name(interface))
-            }
-            None => format!(
-                "no interface's subnet holds {via}; name a next hop on a subnet of {}, or add it as a neighbour",
-                name(interface)
-            ),
-        }))
-    }
-
-    /// The number of the way to a neighbour, which stays this way's until it is [let go](Model::let_ways_go): it is resolved as any route's
-    /// next hop is.
-    ///
-    /// # Errors
-    /// If no neighbour there can have that address, or there is no room for another way.
-    pub fn way(&mut self, interface: u32, via: IpAddr) -> Result<u32, Refused> {
-        self.check_way(interface, via)?;
-        let target = hops::Target::Neighbor(interface, via);
-        if let Some(&way) = self.ways.get(&(interface, via)) {
-            return Ok(way);
-        }
-        let (way, new) = self.hops.acquire(target);
-        if new {
-            self.staged.new_hops.push(way);
-        }
-        if let Err(message) = self.commit() {
-            self.hops.release(way);
-            self.forget_hops();
-            return Err(Refused::new(message));
-        }
-        self.ways.insert((interface, via), way);
-        Ok(way)
-    }
-
-    /// Lets those ways go that are not `used` any more. No worker may look at anything that leads there.
-    pub fn let_ways_go(&mut self, used: impl Fn(u32) -> bool) {
-        let gone: Vec<u32> = self.ways.extract_if(|_, way| !used(*way)).map(|(_, way)| way).collect();
-        if !gone.is_empty() {
-            gone.into_iter().for_each(|way| self.hops.release(way));
-            self.forget_hops();
-        }
     }
 
     /// The ports, in the order of their handles.

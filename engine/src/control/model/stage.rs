@@ -89,7 +89,9 @@ impl Model {
         if let Some(((_, address), _)) = self.neighbors.by_place().range(on(index)).next() {
             return Err(format!("{name} has the neighbour {address}; delete that first"));
         }
-        if self.hops.iter().any(|(id, target)| target.interface() == Some(index) && self.hops.is_used(id)) {
+        // Ways are asked for when the batch is staged: some go with it, and the interface may come again with other tags.
+        let leads_here = |target: &Target| target.interface() == Some(index);
+        if self.hops.iter().any(|(id, target)| leads_here(target) && self.is_used_by_routes(id)) {
             return Err(format!("{name} is the way of routes; delete these first"));
         }
         self.touch_interface(index);
@@ -169,8 +171,14 @@ impl Model {
         if let Some(fault) = is_end(address) {
             return Err(fault);
         }
-        let family = usize::from(own.is_ipv6());
-        if is_link_local(own) {
+        let (family, link) = (usize::from(own.is_ipv6()), Some(index).filter(|_| is_link_local(own)));
+        if let Some(user) = self.interfaces_with_hop(own, link).next() {
+            let user = self.interfaces.name(user);
+            return Err(format!(
+                "{own} is a neighbour or a next hop of routes on {user}; delete these first"
+            ));
+        }
+        if link.is_some() {
             let addresses = self.interfaces.get(index).map_or(&[][..], |interface| &interface.addresses);
             if addresses.iter().filter(|(own, _)| is_link_local(own.address())).count() >= MAX_LINK_LOCAL {
                 return Err(format!("{name} has {MAX_LINK_LOCAL} link-local addresses already; no more fit"));
@@ -179,11 +187,15 @@ impl Model {
             return Err(format!(
                 "{own} does not fit beside {MAX_ADDRESSES} other addresses of its family; no more fit"
             ));
-        } else if let Some(user) = self.interfaces_with_hop(own).next() {
-            let user = self.interfaces.name(user);
-            return Err(format!(
-                "{own} is a neighbour or a next hop of routes on {user}; delete these first"
-            ));
+        }
+        for (prefix, _) in routes_of(address).into_iter().filter(|(_, source)| *source == Source::Broadcast) {
+            let end = prefix.address();
+            if self.neighbors.by_place().contains_key(&(index, end)) {
+                return Err(format!(
+                    "{end} is a neighbour on {name}, and is the first or last address of {}, which is no host's; delete it first",
+                    address.prefix()
+                ));
+            }
         }
         self.resolved.clear();
         self.touch_interface(index);
@@ -210,13 +222,15 @@ impl Model {
         local.map(|(key, _)| key.number)
     }
 
-    /// The interfaces on which `address` is a neighbour or a next hop.
-    fn interfaces_with_hop(&self, address: IpAddr) -> impl Iterator<Item = u32> {
+    /// The interfaces on which `address` is a neighbour or a next hop of routes; of one `link` only, if that is given.
+    fn interfaces_with_hop(&self, address: IpAddr, link: Option<u32>) -> impl Iterator<Item = u32> {
         let used = move |index: u32| {
+            let hop = self.hops.of(&Target::Neighbor(index, address));
             self.neighbors.by_place().contains_key(&(index, address))
-                || self.hops.of(&Target::Neighbor(index, address)).is_some_and(|id| self.hops.is_used(id))
+                || hop.is_some_and(|id| self.is_used_by_routes(id))
         };
-        self.interfaces.by_index.keys().copied().filter(move |index| used(*index))
+        let here = move |index: &u32| link.is_none_or(|link| link == *index);
+        self.interfaces.by_index.keys().copied().filter(move |index| here(index) && used(*index))
     }
 
     fn del_address(&mut self, address: Address) -> Staging {

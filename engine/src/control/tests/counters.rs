@@ -20,6 +20,8 @@ fn counters_of_all_workers_are_shown_under_the_names_of_the_graph() {
         let ether = layout.node(control.plan.node("ether-input").unwrap());
         worker.add(ether.calls, 1);
         worker.add(ether.packets, packets);
+        worker.add(ether.cycles, 150);
+        worker.add(ether.timed, 5);
         worker.add_total(Total::Received, packets);
     }
     let fields = ["name", "rx_packets", "rx_bytes", "rx_missed", "tx_packets", "tx_bytes", "tx_dropped"];
@@ -30,9 +32,10 @@ fn counters_of_all_workers_are_shown_under_the_names_of_the_graph() {
     let nodes = rows(
         &mut control,
         "stats.nodes",
-        &["node", "calls", "packets", "packets_per_call", "cycles_per_packet"],
+        &["node", "calls", "packets", "packets_per_call", "cycles_per_packet", "timed_packets"],
     );
-    assert_eq!(nodes[1], json!(["ether-input", 2, 15, 7.5, null]));
+    assert_eq!(nodes[1], json!(["ether-input", 2, 15, 7.5, 30.0, 10]));
+    assert_eq!(nodes[0].as_array().unwrap()[4..], [json!(0.0), json!(0)], "nothing was timed");
     let reasons =
         rows(&mut control, "reason.list", &["name", "packets", "no_sink", "class", "action", "rate"]);
     assert!(reasons.contains(&json!(["ip4.ttl-expired", 0, 0, "except", "trap", 600])), "{reasons:?}");

@@ -94,9 +94,44 @@ fn the_budget_and_the_classes_come_as_one() {
         "[class.link]\nmin = 10000\ncap = 15000\n[class.route]\nmin = 35000\ncap = 70000\n",
         "[class.link]\nmin = 35000\ncap = 80000\n[class.route]\nmin = 1000\n",
         "[class.route]\nmin = 29000\ncap = 70000\n",
+        "[class.link]\nmin = 10\ncap = 100\n",
+        "[class.link]\nmin = 5000\n",
     ] {
         apply(&mut control, &format!("{head}\n{punting}"));
     }
+}
+
+#[test]
+fn what_a_file_does_not_say_of_a_class_any_more_is_as_it_ships_and_what_operators_set_stays() {
+    let _eal = eal(192);
+    let (mut control, head) = begin();
+    let classes = |control: &mut Control| {
+        let rows = rows(control, "class.list", &["name", "min", "cap"]).into_iter();
+        rows.filter(|row| row[0] == "link" || row[0] == "route").collect::<Vec<_>>()
+    };
+    let [link, route] = [0, 1].map(|at| classes(&mut control)[at].clone());
+    let of = |name: &str, text: &str| format!("{head}\n[class.{name}]\n{text}\n");
+    call(&mut control, "class.set", json!({"name": "route", "min": 7, "cap": 70})).expect("it can be");
+    apply(&mut control, &of("link", "min = 10\ncap = 100"));
+    assert_eq!(apply(&mut control, &of("link", "min = 10")), "1 change");
+    assert_eq!(classes(&mut control), [json!(["link", 10, link[2]]), json!(["route", 7, 70])]);
+    // What is saved says both, and changes nothing.
+    let text = saved(&mut control).1;
+    assert_eq!(apply(&mut control, &text), "nothing changed");
+    assert_eq!(apply(&mut control, &head), "2 changes");
+    assert_eq!(classes(&mut control), [link, route]);
+    call(&mut control, "class.set", json!({"name": "route", "min": 7, "cap": 70})).expect("it can be");
+    let text = of("route", "min = 8000");
+    let said = ["config.check", "config.apply"].map(|method| {
+        call(&mut control, method, json!({"text": text, "name": "f"}))
+            .expect_err("an operator said 70")
+            .message
+    });
+    let line = text.lines().count();
+    let fault = format!(
+        "f:{line}: class.route.min: the minimum of class route is 8000, above its cap of 70; raise the cap or lower the minimum"
+    );
+    assert_eq!(said, [fault.clone(), fault]);
 }
 
 #[test]

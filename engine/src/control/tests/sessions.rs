@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{call, call_in, router, rows};
 use crate::config::Config;
 use crate::control::testing::{eal, small};
-use crate::control::{Control, Session};
+use crate::control::{Control, Service, Session};
 
 /// All that there is of punting: sinks with what their rings take, registrations, and reasons made at run time.
 fn there(control: &mut Control) -> [Vec<Value>; 3] {
@@ -209,4 +209,32 @@ fn a_thousand_sessions_that_nobody_takes_up_leave_no_memory_behind() {
     // Ids are never used again.
     let (_, _, ids) = client(&mut control, "last", &[6000]);
     assert!(ids[0].as_u64() > Some(2000), "{ids:?}");
+}
+
+#[test]
+fn a_refused_request_opens_no_session() {
+    let _eal = eal(192);
+    let mut control = router(small());
+    let mut session = Session::default();
+    for (method, wanted) in [
+        ("register", json!({"match": "udp:5000", "sink": "nobody", "life": "session"})),
+        ("sink.add", json!({"name": "", "target": "null", "life": "session"})),
+    ] {
+        call_in(&mut control, &mut session, method, wanted).expect_err("it cannot be");
+        assert!(!Control::holds(&session), "{method}");
+    }
+    let (session, token, ids) = client(&mut control, "mine", &[5000]);
+    let wanted = json!({"match": "udp:5000", "sink": "nobody", "life": "session"});
+    let mut session = session;
+    call_in(&mut control, &mut session, "register", wanted).expect_err("it cannot be");
+    assert!(Control::holds(&session), "it holds what it made before");
+    control.leave(session);
+    let mut back = Session::default();
+    let answer = call_in(&mut control, &mut back, "session.resume", json!({ "token": token })).unwrap();
+    assert_eq!(answer["registrations"], Value::Array(ids.clone()));
+    // Who has given back all that it had has nothing to come back for.
+    call(&mut control, "unregister", json!({"id": ids[0]})).unwrap();
+    call(&mut control, "sink.del", json!({"name": "mine"})).unwrap();
+    control.leave(back);
+    call(&mut control, "session.resume", json!({ "token": token })).expect_err("it has ended");
 }

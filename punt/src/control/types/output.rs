@@ -264,9 +264,11 @@ pub struct NodeStats {
     pub packets: u64,
     /// Their quotient; 0 before the first call.
     pub packets_per_call: f64,
-    /// From every N-th call; null before the first of them. A node that another takes packets through (`ip4-input` by `ether-input`,
-    /// `ip4-rewrite` by `ip4-lookup`) is hardly ever timed by itself: its time is the other's, and here is null.
-    pub cycles_per_packet: Option<f64>,
+    /// From every N-th call; 0 before the first of them. A node that another takes packets through (`ip4-input` by `ether-input`,
+    /// `ip4-rewrite` by `ip4-lookup`) is hardly ever timed by itself: its time is the other's, and here is 0.
+    pub cycles_per_packet: f64,
+    /// Packets of the calls that were timed; 0 where `cycles_per_packet` says nothing.
+    pub timed_packets: u64,
 }
 
 /// `stats.drops`.

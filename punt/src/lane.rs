@@ -44,9 +44,9 @@ pub struct Offers {
     pub errors: Errors,
     /// Whether the worker has the lane among those that it will publish.
     touched: AtomicBool,
-    /// Whether the ring was full when the worker last wrote, and nothing was published since: for so long the worker does not look where
-    /// the thread is, for every look takes a cache line from it.
-    full: AtomicBool,
+    /// The burst, by the worker's count, in which the ring was full: for the rest of it the worker does not look where the thread is, for every
+    /// look takes a cache line from it.
+    full: AtomicU64,
 }
 
 /// What became of records that were in the ring.
@@ -100,9 +100,8 @@ impl Lane {
         header.sequence = self.offers.offered.get();
         header.lost = header.sequence - self.ring.written() + self.given_up.get();
         let fits = self.ring.write(&header, segments);
-        match fits {
-            true => self.offers.offered.add(1),
-            false => self.offers.full.store(true, Ordering::Relaxed),
+        if fits {
+            self.offers.offered.add(1);
         }
         fits
     }
@@ -114,10 +113,16 @@ impl Lane {
         why.add(packets);
     }
 
-    /// For the worker: whether the ring was full, in this burst.
+    /// For the worker: whether the ring was full, in this burst; bursts are counted from 1.
     #[inline(always)]
-    pub(crate) fn is_full(&self) -> bool {
-        self.offers.full.load(Ordering::Relaxed)
+    pub(crate) fn is_full(&self, burst: u64) -> bool {
+        self.offers.full.load(Ordering::Relaxed) == burst
+    }
+
+    /// For the worker: it is, in this burst.
+    #[inline(always)]
+    pub(crate) fn was_full(&self, burst: u64) {
+        self.offers.full.store(burst, Ordering::Relaxed);
     }
 
     /// For the worker: it will be published. Returns whether that is new.
@@ -134,7 +139,6 @@ impl Lane {
     #[inline(always)]
     pub(crate) fn untouch(&self) {
         self.offers.touched.store(false, Ordering::Relaxed);
-        self.offers.full.store(false, Ordering::Relaxed);
     }
 
     /// For the sink's thread: records are lost in the ring, and those that the worker writes from now on say so.

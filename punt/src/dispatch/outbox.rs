@@ -34,6 +34,8 @@ pub struct Outbox {
     gates: Gates,
     /// What was lost on the way to sinks.
     lost: Lost,
+    /// Which burst this is, from 1.
+    burst: u64,
     /// Lanes that were written to since they were last published, each once, with their sink's slot.
     touched: Vec<(Arc<Lane>, usize)>,
 }
@@ -98,6 +100,7 @@ impl Outbox {
             fairness,
             gates: Gates::default(),
             lost: Lost::default(),
+            burst: 1,
             touched,
         }
     }
@@ -368,7 +371,7 @@ impl Outbox {
         run: &Run<'_, P>,
     ) {
         let (books, mut written) = (candidate.registration.of(self.worker), 0);
-        if !lane.is_full() {
+        if !lane.is_full(self.burst) {
             let received = self.clock.nanoseconds(run.now);
             for packet in run.packets {
                 let header = self.header(candidate, class, run, packet, received);
@@ -380,11 +383,13 @@ impl Outbox {
         }
         let lost = (run.packets.len() - written) as u64;
         if lost > 0 {
+            lane.was_full(self.burst);
             lane.lose(lost, &lane.offers.ring_full);
             books.ring_full.add(lost);
             self.lost[2] += lost;
         }
-        if lane.touch() {
+        // Of what found no room nobody need be told.
+        if written > 0 && lane.touch() {
             if self.touched.len() == TOUCHED {
                 self.publish();
             }
@@ -442,6 +447,7 @@ impl Outbox {
     /// Lets the sinks see what was written since the last time. Once a burst.
     #[inline(always)]
     pub fn publish(&mut self) {
+        self.burst += 1;
         if !self.touched.is_empty() {
             self.publish_touched();
         }
